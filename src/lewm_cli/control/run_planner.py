@@ -82,7 +82,8 @@ class Planner(Actor):
         super().__init__()
         self.run, self.config = run, resolve_precision(run, config)
         self.objective, self.head_sha256 = find_objective(run, self.config)
-        self._prior, self.prior_sha256 = find_prior(run, self.config.prior) or (None, None)
+        prior = find_prior(run, self.config.prior)
+        self._prior, self.prior_sha256 = (prior.head, prior.sha256) if prior else (None, None)
         self._anchors = find_anchors(run, self.config.anchors) if self.config.anchors else None
         self.steps = self.config.receding * run.card.inputs.frameskip
         self.solver = solver or find_solver(self.config)
@@ -188,7 +189,7 @@ class Planner(Actor):
         if self.run.device.type != "cpu" or len(starts) == 1:
             return roll(starts, goals)
         with ThreadPoolExecutor(available_cores()) as pool:
-            return [prior for (prior,) in pool.map(roll, starts.split(1), goals.split(1))]
+            return [prior for (prior,) in pool.map(roll, starts[:, None], goals[:, None])]
 
     def _recorded(self, cost: Cost) -> Sequence[Tensor]:
         """Recorded sequences (S, horizon, block_dim) from places like those that are seen, if the solver tries them."""
