@@ -33,11 +33,12 @@ def find_protocol(task: Task, name: str, settings: tuple[Layer, ...] = ()) -> Ev
             )
     unchanged = EvalProtocol.build(own.tree, own.source)
     merged = merge_layers([own, *settings])
+    if merged.tree.get("actor") == "prior":
+        refuse_planning("the prior alone", settings, references=False)
     protocol = EvalProtocol.build(merged.tree, merged.source)
     if protocol.gate not in task.success_criteria:
         raise UsageError(f"{task.name} has no gate {protocol.gate!r}; choose {' or '.join(task.success_criteria)}")
     if protocol.actor == "prior":
-        refuse_planning("the prior alone", settings, references=False)
         protocol = protocol.model_copy(update={"planner": None})
         unchanged = unchanged.model_copy(update={"planner": None})
     before, after = (_flat(one.model_dump()) for one in (unchanged, protocol))
