@@ -15,7 +15,6 @@ EXAMPLES = options.examples(
     "lewm eval tworoom/delta",
     "lewm eval tworoom/delta --protocol moderate --manifest pairs.json --seeds 3",
     "lewm eval tworoom/delta --dataset tworoom/test --references",
-    "lewm eval tworoom/delta --actor prior",
     "lewm eval tworoom/delta --goal-image goal.png --start-seed 3 --video videos",
     "lewm eval robot/lewm --dataset robot/test --episodes 300",
 )
