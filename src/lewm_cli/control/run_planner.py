@@ -181,7 +181,7 @@ class Planner(Actor):
         return actions.denormalize(blocks.numpy().reshape(len(blocks), -1, actions.dim))
 
     def _priors(self, cost: Cost) -> Sequence[Prior]:
-        """Ask the prior, if there is one; on a CPU for each environment by itself, so that no other changes its rounding."""
+        """Ask the prior, if there is one; on a CPU for each by itself, so that no other has a say in its rounding."""
         if self._prior is None or not isinstance(cost, LatentCost):
             return ()
         roll = partial(roll_prior, self.run.world_model, self._prior, config=self.config)
