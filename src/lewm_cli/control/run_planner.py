@@ -82,8 +82,8 @@ class Planner(Actor):
         super().__init__()
         self.run, self.config = run, resolve_precision(run, config)
         self.objective, self.head_sha256 = find_objective(run, self.config)
-        prior = find_prior(run, self.config.prior)
-        self._prior, self.prior_sha256 = (prior.head, prior.sha256) if prior else (None, None)
+        self._prior = find_prior(run, self.config.prior)
+        self.prior_sha256 = self._prior and self._prior.sha256
         self._anchors = find_anchors(run, self.config.anchors) if self.config.anchors else None
         self.steps = self.config.receding * run.card.inputs.frameskip
         self.solver = solver or find_solver(self.config)
@@ -184,7 +184,7 @@ class Planner(Actor):
         """Ask the prior, if there is one; on a CPU for each by itself, so that no other has a say in its rounding."""
         if self._prior is None or not isinstance(cost, LatentCost):
             return ()
-        roll = partial(roll_prior, self.run.world_model, self._prior, config=self.config)
+        roll = partial(roll_prior, self.run.world_model, self._prior.head, config=self.config)
         starts, goals = cost.start[:, 0], cost.goal
         if self.run.device.type != "cpu" or len(starts) == 1:
             return roll(starts, goals)
