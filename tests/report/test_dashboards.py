@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from commands import PATIENCE, descendants, lewm_here, wait_until
 from lewm_cli.config import LOGGERS, LogConfig
+from lewm_cli.errors import StoppedError
 from lewm_cli.report.dashboard import Dashboard, LoggedRun, wandb_board
 from lewm_cli.report.dashboard import dashboard as boards
 from lewm_cli.report.latent_map import Coloring
@@ -74,14 +75,16 @@ def hear(logger: str, folder: Path, *events: TrainingEvent, **settings: object) 
     return said
 
 
-def read_tensorboard(folder: Path) -> tuple[dict[str, list[tuple[int, float]]], list[int]]:
-    """Steps and numbers by name, and the steps of pictures."""
+def read_tensorboard(
+    folder: Path, picture: str = "latents/map"
+) -> tuple[dict[str, list[tuple[int, float]]], list[int]]:
+    """Steps and numbers by name, and the steps of pictures of a name."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     found = EventAccumulator(str(folder / "tensorboard"))
     found.Reload()
     names = found.Tags()["scalars"]
-    pictures = found.Images("latents/map") if "latents/map" in found.Tags()["images"] else []
+    pictures = found.Images(picture) if picture in found.Tags()["images"] else []
     return {name: [(one.step, one.value) for one in found.Scalars(name)] for name in names}, [
         one.step for one in pictures
     ]
@@ -297,6 +300,32 @@ def test_run_that_the_server_does_not_take_to_the_end_is_kept_offline(
 
 
 @pytest.mark.usefixtures("fresh_wandb")
+def test_ctrl_c_while_wandb_opens_waits_for_no_answer(
+    server: type[Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    over = threading.Event()
+
+    def never(request: Server) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        over.wait()
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise StoppedError("stopped", number)
+
+    monkeypatch.setattr(wandb_board, "ANSWER_SECONDS", PATIENCE)
+    monkeypatch.setattr(server, "do_POST", never)
+    before, handler = descendants(os.getpid()), signal.signal(signal.SIGUSR1, stop)
+    try:
+        with pytest.raises(StoppedError):
+            hear("wandb", tmp_path, started(0))
+        assert descendants(os.getpid()) == before
+    finally:
+        over.set()
+        signal.signal(signal.SIGUSR1, handler)
+
+
+@pytest.mark.usefixtures("fresh_wandb")
 def test_process_of_wandb_that_dies_is_missed_once(capfd: pytest.CaptureFixture[str], tmp_path: Path):
     import wandb
 
@@ -402,6 +431,9 @@ def test_logging_changes_nothing_and_goes_on_when_resumed(robot: Path, tiny: Pat
             for name, value in line["parts"].items():
                 assert (line["step"], pytest.approx(value, rel=1e-6)) in numbers[f"train/{name}"]
     assert pictures == [10]
+    assert read_tensorboard(ours.folder, "imagined/frames")[1] == [10]
+    assert [log["step"] for log in read_trackio("four") if "imagined/frames" in log] == [10]
+    assert done.err.count("imagined frames: a picture every 1,000 steps or later, of which the first took ") == 1
     assert {log["step"] for log in read_trackio("four")} >= {5, 10, 15, 20}
     identity, history = read_wandb(ours.folder)
     assert {row["step"] for row in history} >= {5, 10, 15, 20}
