@@ -1,4 +1,4 @@
-"""Strips of imagined frames while a run is trained: read from the weights that were saved, so that training is left alone."""
+"""Strips of imagined frames while a run is trained, drawn from its saved weights so that training is left alone."""
 
 import time
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ class ImaginedStrips:
     _failed: bool = field(default=False, init=False)
 
     def __call__(self, step: int) -> np.ndarray | None:
-        """The picture (H, W, 3) uint8 of a step whose weights are saved, once for all loggers; None if there is none."""
+        """The picture (H, W, 3) uint8 of a step whose weights are saved, once for all loggers; None if it failed."""
         if self._drawn[0] != step and not self._failed:
             first, begun, picture = self._drawn[0] < 0, time.monotonic(), None
             try:
@@ -89,8 +89,8 @@ class ImaginedStrips:
             recorded = self._small(self.frames.rows(part.rows.ravel())).reshape(
                 *part.rows.shape, decoder.side, decoder.side, 3
             )
-            own, imagined = (torch.cat([context, latents], 1) for latents in (part.actual, part.imagined))
-            strips.append(np.stack([recorded, decoder.draw(own), decoder.draw(imagined)], axis=1))
+            latents = torch.stack([torch.cat([context, seen], dim=1) for seen in (part.actual, part.imagined)], dim=1)
+            strips.append(np.concatenate([recorded[:, None], decoder.draw(latents)], axis=1))
         return np.concatenate(strips)
 
     def _decoder(self, run: Run) -> KernelDecoder:

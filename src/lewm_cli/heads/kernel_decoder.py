@@ -17,7 +17,7 @@ RIDGE = 0.01
 
 @dataclass(frozen=True)
 class KernelDecoder:
-    """Draws a latent as a mixture of recorded frames: kernel ridge regression of pixels on latents, both about the mean.
+    """Draws a latent as a mixture of recorded frames: kernel ridge regression of pixels about their mean on latents.
 
     Of a latent that is far from all that were recorded, it draws the mean frame.
 

@@ -46,7 +46,7 @@ def save_filmstrips(result: DecodeResult, path: Path) -> None:
 
 
 def show_strip(axes: Axes, sheet: np.ndarray, rows: Sequence[str], side: int) -> None:
-    """Draws a sheet (H, W, 3) of frames of a side in pixels, with the names of its rows, and of columns by model step."""
+    """Draws a sheet (H, W, 3) of frames of a side in pixels, with names of its rows and the model steps of columns."""
     axes.imshow(sheet, interpolation="nearest")
     ahead = range(1, (sheet.shape[1] + GAP) // (side + GAP))
     for ticks, names in ((axes.set_xticks, ("context", *(f"+{step}" for step in ahead))), (axes.set_yticks, rows)):
