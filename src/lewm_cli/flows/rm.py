@@ -29,9 +29,7 @@ def find_named(home: Home, name: str) -> tuple[FoundRun | None, Path | None]:
     try:
         return home.find_run(name), None
     except MissingError:
-        raise MissingError(
-            f"there is no run or dataset {name!r}; {home.offer(name, (*runs, *datasets))}"
-        ) from None
+        raise MissingError(f"there is no run or dataset {name!r}; {home.offer(name, (*runs, *datasets))}") from None
 
 
 def plan_removals(home: Home, names: Sequence[str], kind: str | None) -> tuple[Removal, ...]:

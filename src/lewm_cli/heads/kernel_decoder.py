@@ -43,7 +43,7 @@ class KernelDecoder:
 
     @property
     def side(self) -> int:
-        """Of a frame, pixels."""
+        """Pixels a side of a frame."""
         return self.pixels.shape[1]
 
     def draw(self, latents: Tensor) -> np.ndarray:
