@@ -15,17 +15,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from commands import PATIENCE, descendants, lewm_here, wait_until
 from lewm_cli.config import LOGGERS, LogConfig
+from lewm_cli.data import DecodedFrames, open_dataset
 from lewm_cli.errors import StoppedError
+from lewm_cli.flows.training_strips import ImaginedStrips
 from lewm_cli.report.dashboard import Dashboard, LoggedRun, wandb_board
 from lewm_cli.report.dashboard import dashboard as boards
+from lewm_cli.report.imagined_picture import imagined_picture
 from lewm_cli.report.latent_map import Coloring
 from lewm_cli.store import RunFiles
 from lewm_cli.train import HeldOutLatents, HeldOutMeasured, LatentsMeasured, StepsTaken, TrainingEvent
 from lewm_cli.train.events import TrainingFinished, TrainingStarted, TrainingStopped
+from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
 
@@ -275,7 +280,36 @@ def test_wandb_without_a_network_is_offline(monkeypatch: pytest.MonkeyPatch, tmp
     assert [row["train/loss"] for row in read_wandb(tmp_path)[1]] == [1.5]
 
 
+def test_strips_have_their_rows_one_below_the_other():
+    strips = np.zeros((2, 3, 4, 16, 16, 3), np.uint8)
+    for row in range(3):
+        strips[:, row, ..., row] = 255  # recorded frames red, re-encoded ones green, imagined ones blue
+    picture = imagined_picture(strips)
+    middles = [np.argwhere((picture == 255 * np.eye(3)[row]).all(axis=-1)).mean(axis=0) for row in range(3)]
+    assert middles[0][0] < middles[1][0] < middles[2][0]
+    assert np.ptp([middle[1] for middle in middles]) < 1
+
+
 # What fails
+
+
+def test_frames_that_cannot_be_imagined_are_said_once(tmp_path: Path):
+    dataset = open_dataset(write_recording(tmp_path / "pick.h5"), "pick")
+    said: list[str] = []
+    strips = ImaginedStrips(
+        RUN,
+        RunFiles(tmp_path / "nowhere"),
+        dataset,
+        DecodedFrames(dataset, 16),
+        np.arange(30),
+        np.arange(2),
+        torch.device("cpu"),
+        1000,
+        said.append,
+    )
+    assert [strips(10), strips(20)] == [None, None]
+    assert len(said) == 1
+    assert said[0].startswith("note: no frames that the model imagines are logged: ")
 
 
 @pytest.mark.usefixtures("fresh_wandb")
