@@ -97,7 +97,9 @@ def _nothing_waited_for() -> Iterator[None]:
         yield
     except (StoppedError, KeyboardInterrupt):
         with suppress(Exception):  # it may not have begun yet, and nothing public leads to it
-            wandb.setup().ensure_service()._proc._process.kill()
+            process = wandb.setup().ensure_service()._proc._process
+            process.kill()
+            process.wait()
         with suppress(Exception, SystemExit):  # with the exit code of that process
             wandb.teardown()
         raise
