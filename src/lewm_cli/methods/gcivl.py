@@ -117,10 +117,10 @@ class GCIVL(Objective):
 
         assert isinstance(model, ValuePolicy)
         assert batch.goals is not None
+        assert batch.at_goal is not None
         tokens, goal = model.tokens(batch.pixels, batch.goals)
-        there = (batch.pixels[:, :-1] == batch.goals[:, None]).flatten(2).all(dim=-1, keepdim=True)
         now, later = tokens[:, :-1].flatten(1, 2), tokens[:, 1:].flatten(1, 2)
-        steps = Transitions(now, later, goal, batch.blocks[:, :-1], 1 - there.float())
+        steps = Transitions(now, later, goal, batch.blocks[:, :-1], 1 - batch.at_goal[:, :-1, None].float())
         learned = self.value_parts(model, heads, steps) if batch.phase == "value" else self.policy_parts(model, steps)
         return Loss(torch.stack([*learned.values()]).sum(), learned)
 
