@@ -96,8 +96,8 @@ def train(
         encoder, placement, encoded = frozen_encoder(home, job, parent), job.config.data.in_memory, None
         if encoder and belong_encoded(rows, encoder, there, placement):
             say(
-                f"the frozen encoder sees each of {counted(rows, 'frame')} once: their patch tokens are kept in memory, "
-                f"{encoded_bytes(rows, encoder) / 1e9:.1f} GB (--set data.in_memory=false encodes them at each step)"
+                f"the frozen encoder sees each of {counted(rows, 'frame')} once: patch tokens are kept in memory, "
+                f"{encoded_bytes(rows, encoder) / 1e9:.2g} GB (--set data.in_memory=false encodes them at each step)"
             )
             with progress("encoding", rows, "frames") as advance:
                 encoded = EncodedFrames.of(

@@ -30,12 +30,18 @@ class EncodedFrames:
     """
 
     def __init__(
-        self, frames: Frames, count: int, encoder: FrozenEncoder, stats: PixelStats, device: torch.device, precision: str
+        self,
+        frames: Frames,
+        count: int,
+        encoder: FrozenEncoder,
+        stats: PixelStats,
+        device: torch.device,
+        precision: str,
     ) -> None:
         self._frames, self._encoder, self._stats, self._device = frames, encoder.to(device), stats, device
         self._autocast = precision == "bf16" and has_bf16(device)
         self.tokens = torch.empty((count, encoder.patches, encoder.width), device=device)
-        self.firsts = torch.empty(count, dtype=torch.int64)
+        self.firsts = torch.empty(count, dtype=torch.int64, device=device)
         self._first_of = dict[bytes, int]()
 
     @classmethod
@@ -64,19 +70,23 @@ class EncodedFrames:
     def fill(self, rows: np.ndarray) -> None:
         """Encode the frames of these rows (K,), always in the same way."""
         frames = self._frames.rows(rows)
-        firsts = [self._first_of.setdefault(blake2b(frame.data).digest(), row) for row, frame in zip(rows, frames)]
-        self.firsts[rows] = torch.tensor(firsts)
+        firsts = [
+            self._first_of.setdefault(blake2b(frame.data).digest(), row)
+            for row, frame in zip(rows.tolist(), frames, strict=True)
+        ]
+        self.firsts[rows] = torch.tensor(firsts, device=self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
             pixels = normalize_pixels(torch.from_numpy(frames).to(self._device), self._stats)
             self.tokens[rows] = self._encoder(pixels).float()
 
     def at(self, rows: Tensor) -> Tensor:
-        """Rows (...) to tokens (..., P, width)."""
-        return self.tokens[rows.to(self._device)]
+        """Rows (...), on the device, to tokens (..., P, width)."""
+        taken = self.tokens.index_select(0, rows.flatten())
+        return taken.view(*rows.shape, *taken.shape[1:])
 
     def same(self, rows: Tensor, others: Tensor) -> Tensor:
-        """True where a row (...) has the same frame as another (...), on the device."""
-        return (self.firsts[rows.cpu()] == self.firsts[others.cpu()]).to(self._device)
+        """x"""
+        return self.firsts[rows] == self.firsts[others]
 
 
 def encoded_bytes(count: int, encoder: FrozenEncoder) -> int:
