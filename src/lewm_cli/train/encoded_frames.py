@@ -85,7 +85,7 @@ class EncodedFrames:
         return taken.view(*rows.shape, *taken.shape[1:])
 
     def same(self, rows: Tensor, others: Tensor) -> Tensor:
-        """x"""
+        """True where rows (...) have the same frames as others (...), all on the device."""
         return self.firsts[rows] == self.firsts[others]
 
 
