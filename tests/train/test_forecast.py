@@ -122,9 +122,9 @@ def some_clips(count: int) -> Clip:
 
 @pytest.mark.slow
 def test_memory_of_a_large_batch_is_reckoned_from_small_ones():
-    memory = StepMemory.measure(a_learner(), some_clips(8))
+    memory = StepMemory.measure(a_learner(), lambda phase: some_clips(8))
     assert memory.largest == (memory.available - memory.fixed) // memory.per_clip
-    beside = StepMemory.measure(a_learner(), some_clips(8), frames=10**9)
+    beside = StepMemory.measure(a_learner(), lambda phase: some_clips(8), frames=10**9)
     assert beside.fixed - memory.fixed == pytest.approx(10**9, rel=0.1)
     assert beside.largest < memory.largest
     few, many = 32, 288

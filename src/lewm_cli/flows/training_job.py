@@ -8,6 +8,7 @@ import torch
 
 from lewm_cli.config import (
     ActionStats,
+    FrozenEncoderConfig,
     Inputs,
     Layer,
     PatchNetworkConfig,
@@ -180,10 +181,10 @@ def clip_batches(
 
 def frozen_encoder(home: Home, job: Job, parent: Run | None) -> FrozenEncoder | None:
     """The encoder that the network of a job looks through, with its weights; None for a network that trains its own."""
-    sizes = job.config.model
-    if not isinstance(sizes, PatchNetworkConfig):
+    sizes = getattr(job.config.model, "encoder", None)
+    if not isinstance(sizes, FrozenEncoderConfig):
         return None
-    encoder = FrozenEncoder(sizes.encoder, sizes.image_size)
+    encoder = FrozenEncoder(sizes, job.config.model.image_size)
     if job.encoder:
         encoder.backbone.load_state_dict(job.encoder.state, strict=True)
         return encoder

@@ -137,9 +137,14 @@ class GCIVL(Objective):
     def policy_parts(self, model: "ValuePolicy", steps: Transitions) -> "dict[str, Tensor]":
         """Negative log likelihood of the actions, weighted by the exponential of what they gained."""
 
-        # It only judges now: no dropout, and no gradient. Without `no_grad`, under which products are slower.
-        model.value_predictor.eval().requires_grad_(requires_grad=False)
-        before, after = (model.value_predictor(frames, steps.goal).float() for frames in (steps.now, steps.later))
+        from torch.func import functional_call
+
+        # It only judges now: no dropout, and no gradient, by weights without one: under `no_grad` products are slower.
+        judge = model.value_predictor.eval()
+        weights_of = {name: weight.detach() for name, weight in judge.named_parameters()}
+        before, after = (
+            functional_call(judge, weights_of, (frames, steps.goal)).float() for frames in (steps.now, steps.later)
+        )
         weights = (self.alpha * (after - before)).exp().clamp(max=HEAVIEST)
         mean, log_std = model.action_predictor(steps.now, steps.goal).float(), model.clamped_log_stds
         apart = (steps.blocks - mean) / log_std.exp()
