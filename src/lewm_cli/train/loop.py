@@ -308,6 +308,7 @@ class Trainer:
             eta_seconds=seconds * (self.schedule.total_steps - step),
             process_memory=process_peak(),
             device_memory=device_peak(self.device),
+            phase=self.learner.phase.name,
         )
 
     def _stopped(self, step: int, signal_number: int) -> StoppedError:

@@ -1,6 +1,6 @@
 """A listener that passes the numbers and pictures of a training on to a board, and gives up when that fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import numpy as np
@@ -11,7 +11,15 @@ from lewm_cli.report.dashboard.tensorboard_board import TensorBoardBoard
 from lewm_cli.report.dashboard.trackio_board import TrackioBoard
 from lewm_cli.report.dashboard.wandb_board import WandbBoard
 from lewm_cli.report.latent_map import Coloring, latent_picture
-from lewm_cli.train import LatentsMeasured, TrainingEvent, TrainingFinished, TrainingStarted, TrainingStopped, numbers
+from lewm_cli.train import (
+    LatentsMeasured,
+    StepsTaken,
+    TrainingEvent,
+    TrainingFinished,
+    TrainingStarted,
+    TrainingStopped,
+    numbers,
+)
 
 BOARDS: dict[str, type[Board]] = {"tensorboard": TensorBoardBoard, "wandb": WandbBoard, "trackio": TrackioBoard}
 
@@ -48,7 +56,7 @@ class Dashboard:
         if self._board is None:
             return
         if values := numbers(event):
-            self._board.numbers(event.step, values)
+            self._board.numbers(event.step, _by_phase(event, values))
         match event:
             case LatentsMeasured() if self._due(event.step):
                 picture = latent_picture(event.latents, self.colorings(event.rows))
@@ -61,3 +69,10 @@ class Dashboard:
     def _due(self, step: int) -> bool:
         every = self.config.pictures
         return bool(every) and (self._drawn is None or step - self._drawn >= every)
+
+
+def _by_phase(event: TrainingEvent, values: Mapping[str, float]) -> Mapping[str, float]:
+    """The same numbers; a board draws all of one name as one curve, so the loss of each phase has a name of its own."""
+    if not isinstance(event, StepsTaken) or not event.phase:
+        return values
+    return {f"{name}_{event.phase}" if name == "train/loss" else name: value for name, value in values.items()}
