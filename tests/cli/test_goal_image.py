@@ -83,6 +83,8 @@ def test_table_shows_distances_and_says_why_there_is_no_rate(drive: Drive):
     assert [float(distance) for _, distance in rows] == pytest.approx(expected, rel=1e-3)
     assert "No success rate: nobody knows the state that the image shows" in flat(done.out)
     assert f"after {result.nearest} steps" in flat(done.out)
+    assert result.distance == "squared latent distance"  # DINO-WM has another
+    assert "Distance: squared latent distance." in done.out
     assert "driving: 12/12 steps" in done.err
     assert "stored" not in done.err
 

@@ -170,7 +170,8 @@ def batch() -> Batch:
     """Clips, one of which has its goal among its frames, and one after them."""
     pixels, goals = drawn(CLIPS, 4, 3, 16, 16), drawn(CLIPS, 3, 16, 16, seed=2)
     goals[1], goals[2] = pixels[1, 1], pixels[2, 3]
-    return Batch(pixels, 3 * drawn(CLIPS, 4, BLOCK, seed=3), goals=goals)
+    at_goal = (pixels == goals[:, None]).flatten(2).all(dim=-1)
+    return Batch(pixels, 3 * drawn(CLIPS, 4, BLOCK, seed=3), goals=goals, at_goal=at_goal)
 
 
 @pytest.mark.parametrize(

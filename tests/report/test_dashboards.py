@@ -10,6 +10,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -496,3 +497,13 @@ def test_wrong_loggers_get_a_sentence(robot: Path, monkeypatch: pytest.MonkeyPat
         'trackio is not installed, so nothing can be logged to it; type: pip install "lewm-cli[trackio]"'
     )
     assert not list(robot.rglob("*.run"))
+
+
+def test_phases_minimize_different_things_and_have_names_of_their_own(tmp_path: Path):
+    steps = (replace(taken(5, loss), phase=phase) for loss, phase in ((3.0, "value"), (0.5, "policy")))
+    hear("tensorboard", tmp_path, started(0), next(steps), replace(next(steps), step=10), finished(10))
+    numbers, _ = read_tensorboard(tmp_path)
+    assert numbers["train/loss_value"] == [(5, 3.0)]
+    assert numbers["train/loss_policy"] == [(10, 0.5)]
+    assert "train/loss" not in numbers
+    assert numbers["train/prediction"] == [(5, 1.0), (10, 1.0)]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from commands import PATIENCE, flat, lewm_here
 from lewm_cli.config import ActionStats, Inputs
 from lewm_cli.data import Clip
-from lewm_cli.methods import TrainConfig
+from lewm_cli.methods import Phase, TrainConfig
 from lewm_cli.store import RunFiles, read_card, save_run
 from lewm_cli.train import find_preset, forecast
 from lewm_cli.train.learner import Learner
@@ -122,9 +123,9 @@ def some_clips(count: int) -> Clip:
 
 @pytest.mark.slow
 def test_memory_of_a_large_batch_is_reckoned_from_small_ones():
-    memory = StepMemory.measure(a_learner(), some_clips(8))
+    memory = StepMemory.measure(a_learner(), lambda phase: some_clips(8))
     assert memory.largest == (memory.available - memory.fixed) // memory.per_clip
-    beside = StepMemory.measure(a_learner(), some_clips(8), frames=10**9)
+    beside = StepMemory.measure(a_learner(), lambda phase: some_clips(8), frames=10**9)
     assert beside.fixed - memory.fixed == pytest.approx(10**9, rel=0.1)
     assert beside.largest < memory.largest
     few, many = 32, 288
@@ -148,3 +149,23 @@ def peak_of_a_process(clips: int) -> int:
         check=True,
     )
     return int(ended.stdout)
+
+
+def test_memory_is_that_of_the_hungriest_phase(monkeypatch: pytest.MonkeyPatch):
+    encoder = {"patch_size": 16, "width": 64, "depth": 1, "heads": 2, "mlp": 32}
+    model = {"image_size": SIDE, "encoder": encoder, "predictor": {"depth": 4, "heads": 4, "head_dim": 32, "mlp": 256}}
+    config = TrainConfig.build({"method": "gciql", "model": model, "optimizer": {"precision": "float32"}}, "the test")
+    inputs = Inputs(task="tworoom", frameskip=5, actions=ActionStats(mean=(0, 0), std=(1, 1)))
+    both = config.objective.phases
+
+    def per_clip(*phases: Phase) -> int:
+        monkeypatch.setattr(type(config.objective), "phases", phases)
+        network = type(config.objective).network(config.model, inputs.block_dim)
+        learner = Learner(config, inputs, network, torch.device("cpu"))
+        clips = some_clips(8)
+        return StepMemory.measure(learner, lambda phase: replace(clips, goals=clips.pixels[:, -1])).per_clip
+
+    value, policy = (per_clip(phase) for phase in both)
+    assert value > 1.2 * policy  # a critic and a value learn at the same time
+    for order in (both, both[::-1]):
+        assert per_clip(*order) == pytest.approx(value, rel=0.02)

@@ -17,12 +17,13 @@ import torch
 from safetensors.torch import load_file
 
 from commands import Done, alive, descendants, ended, left_behind, lewm, lewm_here, running, wait_until
+from lewm_cli.config import DinoWMNopropConfig
 from lewm_cli.data import (
     open_dataset,
     split_clips,
 )
 from lewm_cli.errors import LewmError
-from lewm_cli.methods import JEPA, Loss, TrainConfig
+from lewm_cli.methods import JEPA, METHODS, Loss, TrainConfig
 from lewm_cli.model import Batch
 from lewm_cli.store import Home, RunFiles, load_run, read_card
 from lewm_cli.train import HeldOut, HeldOutLatents, JsonLog, Warned
@@ -557,3 +558,14 @@ def test_latents_are_measured_over_all_batches_also_where_they_have_more_dimensi
     units = every[:, 0] / np.linalg.norm(every[:, 0], axis=1, keepdims=True)
     cosines = units @ units.T
     assert held_out.cosine == pytest.approx((cosines.sum() - 31) / (31 * 30), abs=1e-9)
+
+
+@pytest.mark.parametrize(("spread", "collapsed"), [(0.05, False), (1e-4, True)])
+def test_frozen_tokens_are_collapsed_only_where_they_tell_nothing_apart(spread: float, collapsed: bool):
+    latents = 1 + spread * torch.randn(32, 4, 50, generator=torch.Generator().manual_seed(0))
+    sizes = DinoWMNopropConfig(image_size=16, encoder={"patch_size": 8, "width": 16, "depth": 1, "heads": 2, "mlp": 32})
+    frozen = METHODS["dinowm_noprop"].network(sizes, 4)
+    for model, alike in ((frozen, collapsed), (tiny_model(), True)):
+        held_out, _ = HeldOut.measure(Copied(), model, torch.nn.ModuleDict(), [Batch(torch.empty(32), latents)])
+        assert held_out.std < 0.1  # of latents that are trained this says that they have shrunk together
+        assert held_out.collapsed is alike

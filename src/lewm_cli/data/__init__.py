@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from lewm_cli.data.frame_stream import followed_frames, piped_frames
     from lewm_cli.data.frame_writer import Codec, Packing
     from lewm_cli.data.frames import (
+        COMFORTABLE,
         DecodedFrames,
         Frames,
         Image,
         MemoryFrames,
+        Placement,
         belongs_in_memory,
         checked_frame,
         frame_bytes,
@@ -45,6 +47,7 @@ else:
     __getattr__ = lazy_names(__name__)
 
 __all__ = [
+    "COMFORTABLE",
     "DATASET_SUFFIXES",
     "ActionTable",
     "Clip",
@@ -65,6 +68,7 @@ __all__ = [
     "PackedCopy",
     "PackedRecording",
     "Packing",
+    "Placement",
     "Problem",
     "RecordedFacts",
     "Remark",

@@ -143,10 +143,11 @@ class Clip:
     """A batch of clips.
 
     Args:
-        pixels: (B, T, H, W, 3) uint8 frames.
+        pixels: (B, T, H, W, 3) uint8 frames; of frames that were encoded before, (B, T) int64 their rows.
         blocks: (B, T, frameskip * A) float32 normalized action blocks, one after each frame.
         proprio: (B, T, P) float32 normalized proprioception; None for a network that does not take it.
-        goals: (B, H, W, 3) uint8 frames that the clips are to lead to; None for an objective without goals.
+        goals: (B, H, W, 3) uint8 frames that the clips are to lead to, or (B,) int64 their rows; None for an objective
+            without goals.
     """
 
     pixels: Tensor
@@ -178,6 +179,7 @@ class ClipBatches:
         actions: (N, A) actions of all rows, environment units.
         proprio: (N, P) proprioception of all rows, environment units; needed if the inputs have its statistics.
         pinned: lay batches where a GPU fetches them from by itself.
+        encoded: frames were encoded before, so clips have the rows of theirs alone.
     """
 
     _goals: Goals | None = None
@@ -191,9 +193,11 @@ class ClipBatches:
         *,
         proprio: np.ndarray | None = None,
         pinned: bool = False,
+        encoded: bool = False,
     ) -> None:
         self.index = index
         self.frames = frames
+        self.encoded = encoded
         self.actions = inputs.actions.normalize(actions)
         self.proprio = None
         if inputs.proprio is not None:
@@ -221,14 +225,16 @@ class ClipBatches:
         rows = frame_rows.ravel()
         if self._goals:
             rows = np.concatenate([rows, index.goals(self._goals, clips, generator)])
-        if pinned:  # torch keeps pinned memory for the next batch
+        if self.encoded:
+            frames = torch.from_numpy(rows)
+        elif pinned:  # torch keeps pinned memory for the next batch
             frames = torch.empty((len(rows), size, size, 3), dtype=torch.uint8, pin_memory=True)
             self.frames.read(rows, frames.numpy())
         else:  # NumPy's, for it asks for large pages: torch's costs four times as much to fill
             frames = torch.from_numpy(self.frames.rows(rows))
         blocks = torch.from_numpy(self.actions[starts + np.arange(index.span)]).reshape(len(clips), index.frames, -1)
         pixels, goals = frames[: frame_rows.size], frames[frame_rows.size :]
-        pixels = pixels.reshape(*frame_rows.shape, size, size, 3)
+        pixels = pixels.reshape(*frame_rows.shape, *frames.shape[1:])
         proprio = None if self.proprio is None else torch.from_numpy(self.proprio[frame_rows])
         clip = Clip(pixels, blocks, proprio, goals if self._goals else None)
         # Frames are pinned already, which leaves them as they are.
@@ -254,7 +260,7 @@ class ClipBatches:
         if not workers:
             yield from map(batch, count(first_step))
             return
-        if self.frames.in_threads:
+        if self.encoded or self.frames.in_threads:
             yield from self._in_threads(batch, first_step, workers, waiting)
             return
         unpinned = partial(self._batch, batch_size, seed, False)  # a fork cannot use the GPU

@@ -31,7 +31,9 @@ class GoalImageResult(RunResult):
     frameskip: PositiveInt
     protocol: GoalProtocol
     distances: tuple[float, ...]
-    """Latent cost (squared distance to the goal) at the start and after every environment step, (budget + 1,)."""
+    """Latent cost at the start and after every environment step, (budget + 1,)."""
+    distance: str
+    """The latent cost in words."""
     plans: int
     seconds_per_plan: float
     iterations_per_plan: float
@@ -91,6 +93,7 @@ def drive_to_image(
         frameskip=run.card.inputs.frameskip,
         protocol=protocol,
         distances=tuple(distances),
+        distance=run.world_model.distance,
         plans=len(plans),
         seconds_per_plan=sum(plan.seconds for plan in plans) / len(plans),
         iterations_per_plan=sum(int(plan.iterations) for plan in plans) / len(plans),

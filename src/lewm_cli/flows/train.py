@@ -18,6 +18,7 @@ from lewm_cli.flows.training_job import (
     Job,
     check_recording,
     clip_batches,
+    frozen_encoder,
     new_card,
     new_job,
     refuse_taken,
@@ -27,11 +28,20 @@ from lewm_cli.flows.training_job import (
 )
 from lewm_cli.flows.training_request import TrainingRequest, check_resumption
 from lewm_cli.methods import RunCard
-from lewm_cli.model import FrozenEncoder, resolve_device
+from lewm_cli.model import resolve_device
 from lewm_cli.plural import counted
 from lewm_cli.store import Home, RunFiles, Say, load_run
 from lewm_cli.tasks import GENERIC
-from lewm_cli.train import JsonLog, Listener, Trainer, TrainingData, TrainingFinished
+from lewm_cli.train import (
+    EncodedFrames,
+    JsonLog,
+    Listener,
+    Trainer,
+    TrainingData,
+    TrainingFinished,
+    belong_encoded,
+    encoded_bytes,
+)
 
 
 def train(
@@ -83,7 +93,17 @@ def train(
             )
         rows, size = len(job.dataset.actions), job.config.model.image_size
         frames: Frames = DecodedFrames(job.dataset, size)
-        if belongs_in_memory(job.dataset, size, job.config.data.in_memory):
+        encoder, placement, encoded = frozen_encoder(home, job, parent), job.config.data.in_memory, None
+        if encoder and belong_encoded(rows, encoder, there, placement):
+            say(
+                f"the frozen encoder sees each of {counted(rows, 'frame')} once: patch tokens are kept in memory, "
+                f"{encoded_bytes(rows, encoder) / 1e9:.2g} GB (--set data.in_memory=false encodes them at each step)"
+            )
+            with progress("encoding", rows, "frames") as advance:
+                encoded = EncodedFrames.of(
+                    frames, rows, encoder, card.inputs.pixels, there, job.config.optimizer.precision, advance
+                )
+        elif belongs_in_memory(job.dataset, size, placement):
             with progress("reading", rows, "frames") as advance:
                 frames = MemoryFrames.of(frames, rows, advance)
         elif advice := packing_advice(job.dataset, there.type):
@@ -94,14 +114,14 @@ def train(
         model = card.new_model()
         if parent:
             model.load_state_dict(parent.model.state_dict(), strict=True)
-        if job.encoder:
-            assert isinstance(model.encoder, FrozenEncoder)
-            model.encoder.backbone.load_state_dict(job.encoder.state, strict=True)
-        pinned = there.type == "cuda"
+        if encoder:
+            model.get_submodule("encoder").load_state_dict(encoder.state_dict(), strict=True)
+        pinned, known = there.type == "cuda", encoded is not None
         data = TrainingData(
-            train=clip_batches(job, split.train, frames, card.inputs, pinned=pinned),
-            held_out=clip_batches(job, split.held_out, frames, card.inputs, pinned=pinned),
+            train=clip_batches(job, split.train, frames, card.inputs, pinned=pinned, encoded=known),
+            held_out=clip_batches(job, split.held_out, frames, card.inputs, pinned=pinned, encoded=known),
             held_out_episodes=len(split.held_out_episodes),
+            encoded=encoded,
         )
         shown = dashboards(job, split, frames, there, say)
         listeners = (JsonLog(job.files.log), *listeners, *shown)

@@ -8,6 +8,7 @@ import torch
 
 from lewm_cli.config import (
     ActionStats,
+    FrozenEncoderConfig,
     Inputs,
     Layer,
     PatchNetworkConfig,
@@ -42,9 +43,10 @@ from lewm_cli.flows.training_request import (
     task_recording,
 )
 from lewm_cli.methods import Provenance, RunCard, TrainConfig
+from lewm_cli.model import FrozenEncoder
 from lewm_cli.plural import counted
 from lewm_cli.provenance import command_line, installed_versions
-from lewm_cli.store import Home, Run, RunFiles, Say, StoredEncoder, dataset_task, names_state, read_card
+from lewm_cli.store import Home, Run, RunFiles, Say, StoredEncoder, dataset_task, load_weights, names_state, read_card
 from lewm_cli.suggestion import command, few
 from lewm_cli.tasks import GENERIC, Task, find_task
 from lewm_cli.train import ChosenSettings, choose_settings, largest_batch, parents_settings
@@ -169,9 +171,26 @@ def taken_proprio(job: Job) -> np.ndarray | None:
     return require_proprio(job.dataset, sizes.proprio, taker, instead)
 
 
-def clip_batches(job: Job, index: ClipIndex, frames: Frames, inputs: Inputs, *, pinned: bool = False) -> ClipBatches:
+def clip_batches(
+    job: Job, index: ClipIndex, frames: Frames, inputs: Inputs, *, pinned: bool = False, encoded: bool = False
+) -> ClipBatches:
     """Clips of the recording of a job as its network takes them."""
-    return ClipBatches(index, frames, job.dataset.actions, inputs, proprio=taken_proprio(job), pinned=pinned)
+    proprio = taken_proprio(job)
+    return ClipBatches(index, frames, job.dataset.actions, inputs, proprio=proprio, pinned=pinned, encoded=encoded)
+
+
+def frozen_encoder(home: Home, job: Job, parent: Run | None) -> FrozenEncoder | None:
+    """The encoder that the network of a job looks through, with its weights; None for a network that trains its own."""
+    sizes = getattr(job.config.model, "encoder", None)
+    if not isinstance(sizes, FrozenEncoderConfig):
+        return None
+    encoder = FrozenEncoder(sizes, job.config.model.image_size)
+    if job.encoder:
+        encoder.backbone.load_state_dict(job.encoder.state, strict=True)
+        return encoder
+    model = parent.model if parent else load_weights(home, job.name).model
+    encoder.load_state_dict(model.get_submodule("encoder").state_dict(), strict=True)
+    return encoder
 
 
 def new_card(job: Job, split: Split, device: torch.device, parent: Run | None) -> RunCard:

@@ -22,7 +22,7 @@ class FrozenEncoder(nn.Module):
         trained = config.grid * config.patch_size if config.grid else image_size
         backbone = VisionTransformer(config, trained, epsilon=config.epsilon, layer_scale=config.layer_scale)
         self.backbone = backbone.requires_grad_(False)
-        self.patches = (image_size // config.patch_size) ** 2
+        self.width, self.patches = config.width, (image_size // config.patch_size) ** 2
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
@@ -31,5 +31,8 @@ class FrozenEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalized frames (N, 3, H, W) to the patch tokens (N, P, width) after the last norm, without CLS."""
-        return self.backbone.tokens(pixels)
+        """Normalized frames (N, 3, H, W) to the patch tokens (N, P, width) after the last norm, without CLS.
+
+        Tokens that were made of frames before stay as they are.
+        """
+        return self.backbone.tokens(pixels) if pixels.dim() == 4 else pixels

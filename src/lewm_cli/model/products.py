@@ -79,9 +79,17 @@ class _Product(torch.autograd.Function):
         by_x, by_weight, by_bias = ctx.needs_input_grad
         return (
             _onednn(rows, weight.t()).view(x.shape) if by_x else None,
-            _onednn(rows.t(), x.reshape(-1, x.shape[-1]).t()) if by_weight else None,
+            _outer(rows, x.reshape(-1, x.shape[-1])) if by_weight else None,
             rows.sum(dim=0) if ctx.biased and by_bias else None,
         )
+
+
+def _outer(rows: Tensor, inputs: Tensor) -> Tensor:
+    """The product (output, input) of (N, output) transposed with (N, input)."""
+    # oneDNN copies the first of two transposed matrices, so that is the smaller one.
+    if rows.shape[1] <= inputs.shape[1]:
+        return _onednn(rows.t(), inputs.t())
+    return _onednn(inputs.t(), rows.t()).t().contiguous()
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

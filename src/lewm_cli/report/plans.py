@@ -56,7 +56,7 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
 def goal_image_tables(result: GoalImageResult) -> list[RenderableType]:
     """The distance to the goal image, every few steps."""
     distances, last = result.distances, len(result.distances) - 1
-    table = plain_table("environment step", "latent distance", "of the start", justify="right")
+    table = plain_table("environment step", "distance", "of the start", justify="right")
     apart = result.frameskip * -(-last // (result.frameskip * (ROWS - 1)))
     for step in sorted({*range(0, last + 1, apart), last}):
         share = f"{distances[step] / distances[0]:.1%}" if distances[0] else ""
@@ -64,6 +64,7 @@ def goal_image_tables(result: GoalImageResult) -> list[RenderableType]:
     return [
         f"{result.run}: from the reset of seed {result.start_seed} towards {result.goal}",
         table,
+        f"Distance: {result.distance}.\n"
         f"Nearest: {distances[result.nearest]:.4g} after {result.nearest} steps.\n"
         "No success rate: nobody knows the state that the image shows, so nobody can say\n"
         "whether it was reached.\n"

@@ -7,6 +7,7 @@ from lewm_cli.lazy import lazy_names
 if TYPE_CHECKING:
     from lewm_cli.train.batch_size import largest_batch
     from lewm_cli.train.chosen_settings import ChosenSettings, choose_settings, parents_settings
+    from lewm_cli.train.encoded_frames import EncodedFrames, belong_encoded, encoded_bytes
     from lewm_cli.train.evaluated import Evaluation, Evaluator
     from lewm_cli.train.events import (
         HeldOutMeasured,
@@ -35,6 +36,7 @@ else:
 __all__ = [
     "ChosenSettings",
     "Curve",
+    "EncodedFrames",
     "Evaluation",
     "Evaluator",
     "Forecast",
@@ -59,7 +61,9 @@ __all__ = [
     "TrainingStopped",
     "Warned",
     "all_presets",
+    "belong_encoded",
     "choose_settings",
+    "encoded_bytes",
     "find_preset",
     "largest_batch",
     "measure_forecast",

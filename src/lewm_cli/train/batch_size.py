@@ -36,7 +36,7 @@ def largest_batch(config: TrainConfig, inputs: Inputs, device: torch.device, mos
     network = type(config.objective).network(config.model, inputs.block_dim)
     learner = Learner(alone, inputs, network, device)
     if device.type != "cuda" and _fits(learner, MEASURED[1]):
-        fits = StepMemory.measure(learner, _random_clips(learner, MEASURED[1]), frames).largest
+        fits = StepMemory.measure(learner, lambda phase: _random_clips(learner, MEASURED[1]), frames).largest
         most = min(most, max(2, int(SHARE * fits)))
     size = 1 << (min(most, MOST).bit_length() - 1)
     with _less_memory(device):
@@ -67,7 +67,9 @@ def does_not_fit(config: TrainConfig, inputs: Inputs, device: torch.device) -> L
 
 def _fits(learner: Learner, size: int) -> bool:
     try:
-        learner.step(_random_clips(learner, size), 0.0)
+        for phase in learner.objective.phases:
+            learner.phase = phase
+            learner.step(_random_clips(learner, size), 0.0)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise

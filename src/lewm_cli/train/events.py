@@ -47,6 +47,7 @@ class StepsTaken:
         eta_seconds: until the last step, at this speed.
         process_memory: bytes of main memory that this process has taken at most.
         device_memory: the same of a CUDA device, by tensors.
+        phase: of the training, empty where there is one only, and in logs of earlier versions.
     """
 
     step: int
@@ -61,6 +62,7 @@ class StepsTaken:
     eta_seconds: float
     process_memory: int | None = None
     device_memory: int | None = None
+    phase: str = ""
 
 
 @dataclass(frozen=True)

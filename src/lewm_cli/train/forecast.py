@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lewm_cli.data import Clip, ClipBatches, frame_bytes
+from lewm_cli.data import Clip, ClipBatches
 from lewm_cli.errors import LewmError
 from lewm_cli.methods import Phase, RunCard, TrainConfig
+from lewm_cli.train.encoded_frames import EncodedFrames
 from lewm_cli.train.learner import Learner
 from lewm_cli.train.loop import CALIBRATION_CLIPS
 from lewm_cli.train.schedule import Schedule
@@ -114,15 +115,17 @@ def measure_forecast(
     held_out_clips: int,
     device: torch.device,
     *,
-    in_memory: bool,
+    kept: int,
     free: int,
+    encoded: EncodedFrames | None = None,
 ) -> Forecast:
     """Take a few steps of a training, of a model that is thrown away.
 
     Args:
         clips: to train on.
-        in_memory: frames would be read into memory before it.
+        kept: bytes of frames, or of their tokens, that would be read into memory before it; 0 if they would not.
         free: bytes of disk.
+        encoded: the frames whose rows clips have, none of them encoded yet; None where clips have frames.
 
     Raises:
         LewmError: memory does not suffice; the error names the batch size that fits.
@@ -134,17 +137,14 @@ def measure_forecast(
     torch.manual_seed(config.seed)
     learner = Learner(config, card.inputs, card.new_model(), device)
     rows, few = len(clips.actions), [number % len(clips) for number in range(MEASURED[1] * config.optimizer.accumulate)]
-    memory = StepMemory.measure(
-        learner,
-        clips.toward(learner.phase.goals)[few],
-        in_memory * frame_bytes(rows, clips.frames.size),
-    )
+    learner.encoded = encoded
+    memory = StepMemory.measure(learner, lambda phase: _seen(clips.toward(phase.goals)[few], encoded), kept)
     batch, steps = config.optimizer.clips, schedule.total_steps
     _require_room(batch, memory)
     phases = tuple(
-        _time_phase(phase, learner, clips, config, schedule, in_memory=in_memory) for phase in schedule.phases
+        _time_phase(phase, learner, clips, config, schedule, in_memory=kept > 0) for phase in schedule.phases
     )
-    read = _read_seconds(clips, rows) if in_memory else 0.0
+    read = _read_seconds(clips, rows, encoded) if kept else 0.0
     computed, held_out = sum(phase.seconds for phase in phases), _held_out_seconds(config, phases)
     return Forecast(
         run=run,
@@ -189,7 +189,7 @@ def _time_phase(
     workers, learner.phase = 0 if in_memory else min(config.data.workers, available_cores()), phase
     first = schedule.begin(phase)
     with closing(clips.toward(phase.goals).stream(config.optimizer.clips, config.seed, 0, workers)) as stream:
-        batches: Iterator[Clip] = itertools.cycle([next(stream)]) if in_memory else stream
+        batches: Iterator[Clip] = itertools.cycle([_seen(next(stream), learner.encoded)]) if in_memory else stream
         _time_step(learner, batches, schedule.lr(first))
         begun, times = time.perf_counter(), list[tuple[float, float]]()
         while len(times) < FEWEST or (len(times) < MOST and time.perf_counter() - begun < SECONDS):
@@ -208,12 +208,23 @@ def _time_step(learner: Learner, batches: Iterator[Clip], lr: float) -> tuple[fl
     return got - asked, time.perf_counter() - got
 
 
-def _read_seconds(clips: ClipBatches, rows: int) -> float:
-    """Seconds in which all rows are read, from the time that the first ones take."""
-    count = min(READ_FRAMES, rows)
+def _seen(clip: Clip, encoded: EncodedFrames | None) -> Clip:
+    """The same clip, its frames encoded."""
+    if encoded:
+        rows = [part.numpy().ravel() for part in (clip.pixels, clip.goals) if part is not None]
+        encoded.fill(np.unique(np.concatenate(rows)))
+    return clip
+
+
+def _read_seconds(clips: ClipBatches, rows: int, encoded: EncodedFrames | None) -> float:
+    """Seconds in which all rows are read, and encoded, from the time that the first ones take."""
+    first = np.arange(min(READ_FRAMES, rows))
     begun = time.perf_counter()
-    clips.frames.rows(np.arange(count))
-    return (time.perf_counter() - begun) * rows / count
+    if encoded:
+        encoded.fill(first)
+    else:
+        clips.frames.rows(first)
+    return (time.perf_counter() - begun) * rows / len(first)
 
 
 def _held_out_seconds(config: TrainConfig, phases: Sequence[PhaseTime]) -> float:

@@ -11,6 +11,7 @@ from lewm_cli.data import Clip
 from lewm_cli.methods import Loss, TrainConfig
 from lewm_cli.model import Batch, Network, VisionTransformer, has_bf16, normalize_pixels
 from lewm_cli.train.compiled import PAYS_AFTER, compile_parts, compute_as_is
+from lewm_cli.train.encoded_frames import EncodedFrames
 
 
 class Learner:
@@ -21,7 +22,10 @@ class Learner:
 
     Attributes:
         phase: of the training, which decides the loss.
+        encoded: the frames whose rows clips have; None where clips have frames.
     """
+
+    encoded: EncodedFrames | None = None
 
     def __init__(
         self,
@@ -104,9 +108,15 @@ class Learner:
     def batch(self, clips: Clip) -> Batch:
         """Clips as the network takes them, on its device."""
         here = clips.each(lambda part: part.to(self.device))
-        goals = None if here.goals is None else normalize_pixels(here.goals, self.inputs.pixels)
-        pixels = normalize_pixels(here.pixels, self.inputs.pixels)
-        return Batch(pixels, here.blocks, here.proprio, goals, self.phase.name)
+        goals = at_goal = None
+        if here.goals is not None:
+            aims = here.goals[:, None]
+            at_goal = self.encoded.same(here.pixels, aims) if self.encoded else (here.pixels == aims).flatten(2).all(-1)
+            goals = self._seen(here.goals)
+        return Batch(self._seen(here.pixels), here.blocks, here.proprio, goals, at_goal, self.phase.name)
+
+    def _seen(self, frames: Tensor) -> Tensor:
+        return self.encoded.at(frames) if self.encoded else normalize_pixels(frames, self.inputs.pixels)
 
 
 def out_of_memory(error: Exception) -> bool:

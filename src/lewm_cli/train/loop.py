@@ -21,6 +21,7 @@ from lewm_cli.stop import StopRequest
 from lewm_cli.store import RunFiles, save_derived, save_run
 from lewm_cli.suggestion import command
 from lewm_cli.train.batch_size import does_not_fit
+from lewm_cli.train.encoded_frames import EncodedFrames
 from lewm_cli.train.evaluated import BestState, Evaluator
 from lewm_cli.train.events import (
     HeldOutMeasured,
@@ -53,11 +54,16 @@ MEASURED_TOGETHER = 64
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Clips to train on, clips held out, and how many whole episodes the latter come from (0: clip split)."""
+    """Clips to train on, clips held out, and how many whole episodes the latter come from (0: clip split).
+
+    Args:
+        encoded: the frames whose rows clips have; None where clips have frames.
+    """
 
     train: ClipBatches
     held_out: ClipBatches
     held_out_episodes: int
+    encoded: EncodedFrames | None = None
 
 
 @dataclass
@@ -83,6 +89,7 @@ class Trainer:
     def __post_init__(self) -> None:
         self.objective = self.config.objective
         self.learner = Learner(self.config, self.card.inputs, self.model, self.device, self._note)
+        self.learner.encoded = self.data.encoded
         self.schedule = Schedule.of(self.config, len(self.data.train))
         self._warned = False
         self._taken = 0
@@ -176,7 +183,7 @@ class Trainer:
             else:
                 waited = time.monotonic() - asked if self.learner.idle else 0.0
                 loss, norm = self._step(clip, self.schedule.lr(step))
-                window.add(loss, norm, len(clip.pixels), waited)
+                window.add(loss, norm, len(clip.blocks), waited)
                 done = self._taken = step + 1
             stopping = stop.signal_number
             evaluating = self._evaluates(done) and stopping is None
@@ -301,6 +308,7 @@ class Trainer:
             eta_seconds=seconds * (self.schedule.total_steps - step),
             process_memory=process_peak(),
             device_memory=device_peak(self.device),
+            phase=self.learner.phase.name,
         )
 
     def _stopped(self, step: int, signal_number: int) -> StoppedError:

@@ -10,13 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lewm_cli.methods import Objective
-from lewm_cli.model import Batch, Network
+from lewm_cli.model import Batch, FrozenEncoder, Network
 
 COLLAPSED_STD = 0.1
 COLLAPSED_SHARE = 0.5
 """A latent space is called collapsed if its standard deviation per dimension is smaller than the first, and if what is
 predicted is hardly better than the last latent repeated: than this share of that error. SIGReg and variance terms keep
 the deviation near 1; where actions are decoded it may be any, and a small space is as good as a large one."""
+
+ALIKE = 1e-4
+"""Tokens of a frozen encoder have any scale, and what most frames show is the same. They are called collapsed if a
+hundredth of their size tells frames apart: if their mean cosine is nearer to 1 than this."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ class HeldOut:
         if not seen:
             return HeldOut(means), None
         means.pop("prediction", None)  # measured over all clips, not as a mean over batches
-        return HeldOutLatents.found(means, seen)
+        frozen = isinstance(getattr(model, "encoder", None), FrozenEncoder)
+        return HeldOutLatents.found(means, seen, frozen=frozen)
 
     @property
     def finite(self) -> bool:
@@ -77,6 +82,7 @@ class HeldOutLatents(HeldOut):
         cosine: mean cosine between latents of different clips; near 0 when healthy, near 1 when collapsed.
         straightness: mean cosine of successive latent steps, 0 where nothing moves; 1 on a line, 0 of a random walk;
             None of clips of two frames, which have one step, and in logs of earlier versions.
+        frozen: the encoder is never trained, so latents have the scale that it gives them.
     """
 
     prediction: float
@@ -86,9 +92,12 @@ class HeldOutLatents(HeldOut):
     effective_rank: float
     cosine: float
     straightness: float | None = None
+    frozen: bool = False
 
     @classmethod
-    def found(cls, parts: dict[str, float], seen: "Sequence[_Seen]") -> "tuple[HeldOutLatents, Tensor]":
+    def found(
+        cls, parts: dict[str, float], seen: "Sequence[_Seen]", *, frozen: bool
+    ) -> "tuple[HeldOutLatents, Tensor]":
         """The measurement of batches that were seen, and the latents (N, D) of their clips' first frames."""
         first = torch.cat([batch.first for batch in seen]).double()
         std = first.std(dim=0)
@@ -104,12 +113,15 @@ class HeldOutLatents(HeldOut):
             effective_rank=_effective_rank(first - first.mean(dim=0)),
             cosine=((unit_sum.square().sum() - count) / (count * (count - 1))).item(),
             straightness=math.fsum(map(mul, straight, clips)) / count if straight else None,
+            frozen=frozen,
         )
         return measured, first
 
     @property
     def collapsed(self) -> bool:
         """True if the latents have shrunk together. Effective rank does not show it: noise has full rank."""
+        if self.frozen:
+            return 1 - self.cosine < ALIKE
         return self.std < COLLAPSED_STD and self.prediction >= COLLAPSED_SHARE * self.copying
 
 

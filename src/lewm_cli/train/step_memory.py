@@ -1,6 +1,7 @@
 """The memory that a training step takes, by batch size: measured on a few clips, and reckoned from there."""
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lewm_cli.data import Clip
+from lewm_cli.methods import Phase
 from lewm_cli.train.learner import Learner
 from lewm_cli.train.memory import process_peak
 from lewm_cli.workers import available_memory
@@ -38,12 +40,13 @@ class StepMemory:
     available: int
 
     @classmethod
-    def measure(cls, learner: Learner, clips: Clip, frames: int = 0) -> Self:
-        """Take steps with a few clips (of which there must be 8 for each part of a batch), which change the learner.
+    def measure(cls, learner: Learner, clips: Callable[[Phase], Clip], frames: int = 0) -> Self:
+        """Take steps with a few clips in every phase, which change the learner; the most that one of them takes counts.
 
         On CUDA torch tells the peak of its allocator. Elsewhere the tensors that are alive are counted.
 
         Args:
+            clips: of a phase; there must be 8 for each part of a batch.
             frames: bytes of those that would be read into main memory before, and are not yet.
         """
         device, cuda = learner.device, learner.device.type == "cuda"
@@ -51,12 +54,15 @@ class StepMemory:
         process = 0 if cuda else process_peak()
         free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) if cuda else available_memory()
         less, most = (size * learner.settings.accumulate for size in MEASURED)
-        _peak(learner, clips, less)  # only then there are moments
+        each = alone = 0.0
+        for phase in learner.objective.phases:
+            learner.phase, own = phase, clips(phase)
+            _peak(learner, own, less)  # only then there are moments
+            few, more = (_peak(learner, own, size) for size in (less, most))
+            growing = (more - few) / (most - less)
+            each, alone = max(each, growing), max(alone, few - less * growing)
         before = torch.cuda.memory_allocated(device) if cuda else process + moments + frames
-        few, more = (_peak(learner, clips, size) for size in (less, most))
-        each = (more - few) / (most - less)
-        fixed = round(before + few - less * each)
-        return cls(str(device), fixed, round(each if cuda else KEPT * each), process + free)
+        return cls(str(device), round(before + alone), round(each if cuda else KEPT * each), process + free)
 
     def of(self, clips: int) -> int:
         """Bytes with a batch of so many clips."""

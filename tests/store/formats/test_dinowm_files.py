@@ -15,9 +15,10 @@ import torch
 import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pickles import FIXTURES, assert_one_sentence, in_zip, little_cpu, mutated, take_apart
+from pickles import FIXTURES, assert_one_sentence, in_legacy, in_zip, little_cpu, mutated, take_apart
 from prejepas import BLOCK, HISTORY, PACKAGE, PATCH, PROPRIO, SIZE, TRAINED, WIDTH
 from safetensors.torch import save_file
+from stable_worldmodel.wm.gcrl.gcrl import GCRL
 from stable_worldmodel.wm.prejepa import PreJEPA
 from torch import nn
 
@@ -555,6 +556,26 @@ def test_policies_are_recognized_and_refused(part: str, tmp_path: Path):
     torch.save({"state_dict": {f"model.{key}": value for key, value in state.items()}}, tmp_path / "run.pt")
     told = f"it has {part.partition('.')[0]}, so it is a goal-conditioned policy of stable_worldmodel (GCBC, GCIVL or"
     assert told in refusal(tmp_path / "run.pt")
+
+
+@pytest.mark.parametrize("name", ["gcrl.gcrl.GCRL", "gcrl.module.Predictor", "gcrl.GCRL"])
+@pytest.mark.parametrize("container", [in_zip, in_legacy])
+def test_pickled_policies_are_refused_by_name(name: str, container: Any, tmp_path: Path):
+    module, _, last = name.rpartition(".")
+    path = tmp_path / "gcbc_object.ckpt"
+    path.write_bytes(container(f"\x80\x02cstable_worldmodel.wm.{module}\n{last}\n)\x81.".encode("latin-1")))
+    said = refusal(path)
+    assert f"it names stable_worldmodel.wm.{name}, so it is a goal-conditioned policy of stable_worldmodel" in said
+    assert "train one with: lewm train TASK --method gcbc" in said
+
+
+def test_real_policy_of_stable_worldmodel_is_not_evaluated_and_it_is_said_what_to_do(tmp_path: Path):
+    policy = GCRL(encoder=nn.Linear(2, 2), action_predictor=nn.ModuleDict({"out_proj": nn.Linear(2, 2)}))
+    (tmp_path / "tworoom").mkdir()
+    torch.save(policy, tmp_path / "tworoom" / "gcbc_object.ckpt")
+    said = lewm_here(tmp_path, "eval", "tworoom/gcbc").sentence()
+    assert "so it is a goal-conditioned policy of stable_worldmodel (GCBC, GCIVL or GCIQL)" in said
+    assert "lewm train TASK --method gcbc" in said
 
 
 # And back

@@ -1,6 +1,6 @@
 """A listener that passes the numbers and pictures of a training on to a board, and gives up when that fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import numpy as np
@@ -14,6 +14,7 @@ from lewm_cli.report.latent_map import Coloring, latent_picture
 from lewm_cli.train import (
     LatentsMeasured,
     Saved,
+    StepsTaken,
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
@@ -68,7 +69,7 @@ class Dashboard:
         if self._board is None:
             return
         if values := numbers(event):
-            self._board.numbers(event.step, values)
+            self._board.numbers(event.step, _by_phase(event, values))
         match event:
             case LatentsMeasured() if self._due("latents/map", event.step):
                 picture = latent_picture(event.latents, self.colorings(event.rows))
@@ -87,3 +88,10 @@ class Dashboard:
         if due:
             self._drawn[name] = step
         return due
+
+
+def _by_phase(event: TrainingEvent, values: Mapping[str, float]) -> Mapping[str, float]:
+    """The same numbers; a board draws all of one name as one curve, so the loss of each phase has a name of its own."""
+    if not isinstance(event, StepsTaken) or not event.phase:
+        return values
+    return {f"{name}_{event.phase}" if name == "train/loss" else name: value for name, value in values.items()}

@@ -21,7 +21,7 @@ from lewm_cli.store.formats.family import Family
 from lewm_cli.store.formats.lewm_family import LEWM
 from lewm_cli.store.formats.model_spec import ModelSpec
 from lewm_cli.store.formats.module_config import read_module_spec, walk
-from lewm_cli.store.formats.refused import ChoiceError, DamagedError, RefusalError, printable
+from lewm_cli.store.formats.refused import ChoiceError, DamagedError, PolicyError, RefusalError, printable
 from lewm_cli.store.formats.standins import StoredTensor
 from lewm_cli.store.formats.state import Fit, NamedTensors, TensorEntry, fit, read_state, under_our_names
 from lewm_cli.system_errors import explain
@@ -212,10 +212,7 @@ def _told_family(contents: Contents) -> Family:
     family = next((family for family in FAMILIES if family.module in parts), FAMILIES[0])
     policy = next((part for part in POLICY_PARTS if part in parts), None)
     if policy and LEWM.module not in parts:
-        raise RefusalError(
-            f"it has {policy}, so it is a goal-conditioned policy of stable_worldmodel (GCBC, GCIVL or GCIQL), and of "
-            "those lewm reads its own runs only; train one with --method gcbc, gcivl or gciql"
-        )
+        raise PolicyError(f"has {policy}")
     return family
 
 

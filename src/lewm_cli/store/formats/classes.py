@@ -23,6 +23,9 @@ TRAINED_BY: Final[dict[str, str | None]] = {
 }
 """Classes of the network of LeWM, and the method that each says: the tensors are the same in all of them."""
 
+POLICIES: Final = "stable_worldmodel.wm.gcrl."
+"""Where stable_worldmodel has its goal-conditioned policies."""
+
 MODEL, PATCH_MODEL = "JEPA", "PreJEPA"
 """The kinds of models: around one latent vector, as LeWM, and around patch tokens, as DINO-WM."""
 

@@ -15,6 +15,16 @@ class ForeignError(RefusalError):
         super().__init__(f"refused: the pickle {asks}, which no checkpoint of {ALL} needs; nothing was run")
 
 
+class PolicyError(RefusalError):
+    """The file holds a policy of stable_worldmodel, none of which is read; nothing was run."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"it {why}, so it is a goal-conditioned policy of stable_worldmodel (GCBC, GCIVL or GCIQL), and of those "
+            "lewm reads its own runs only; train one with: lewm train TASK --method gcbc (or gcivl, gciql)"
+        )
+
+
 class DamagedError(RefusalError):
     """The file is truncated, corrupt, lies about its sizes, or is no checkpoint."""
 

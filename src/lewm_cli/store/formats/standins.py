@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 import torch
 
-from lewm_cli.store.formats.classes import KINDS
-from lewm_cli.store.formats.refused import DamagedError, ForeignError, printable
+from lewm_cli.store.formats.classes import KINDS, POLICIES
+from lewm_cli.store.formats.refused import DamagedError, ForeignError, PolicyError, printable
 
 Value: TypeAlias = object
 """None, bool, int, float, str, bytes, tuple, list, dict with str or int keys, or one of the classes below."""
@@ -158,6 +158,8 @@ KNOWN = frozenset(STORAGES).union(MODULES, FUNCTIONS, INERT, TENSORS, _VALUES)
 
 def resolve(name: str) -> Reference:
     """Refer to a name, if it is on one of the lists."""
+    if name.startswith(POLICIES):
+        raise PolicyError(f"names {printable(name)}")
     if name not in KNOWN:
         raise ForeignError(f"names {printable(name)}")
     return Reference(name)
