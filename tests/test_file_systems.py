@@ -286,6 +286,12 @@ def test_home_that_cannot_be_searched_is_said(tmp_path: Path):
     (tmp_path / "link").symlink_to("nowhere")
     for name, said in (("file", "cannot be read (Not a directory)"), ("link", "is a link that leads nowhere (to n")):
         assert f"{tmp_path / name} {said}" in lewm_here(tmp_path / name, "ls").err
+    mend = f"{tmp_path / 'link'} is a link that leads nowhere (to nowhere); mount the disk that it leads to, or name "
+    for words in (("ls",), ("show", "robot/pick"), ("rm", "robot/pick"), ("train", "tworoom"), ("train", "robot/pick")):
+        done = lewm_here(tmp_path / "link", *words)
+        assert mend in done.err
+        assert "there yet" not in done.err
+    assert mend in lewm_here(tmp_path / "link", "verify").sentence()
     own = next(disk.homes(tmp_path / "link" / "below"))
     assert (own.state, own.writable) == (State.BROKEN, False)
     assert f"cannot be made: {tmp_path / 'link'} is a link that leads nowhere (to nowhere)" in own.says

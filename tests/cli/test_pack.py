@@ -289,10 +289,12 @@ def test_pack_killed_around_any_step_never_leaves_a_broken_file(
         assert {DATA} <= there.keys() <= {DATA, COPY}
         for name, file in there.items():
             assert open_dataset(file, name).identity.fingerprint == expected, (step, calls)
+        # Its origin says of what is there what it is, at any moment.
+        assert lewm_here(home, "verify", DATA).code == 0, (step, calls)
         done = pack(home, *arguments)
         assert done.code == 0, (step, calls, done.err)
         assert packing_of(open_dataset(path, "x")) is not None
-        assert lewm_here(home, "verify", DATA).code == 0  # its origin says of what is there now what it is
+        assert lewm_here(home, "verify", DATA).code == 0
         assert halves(home) == left_behind(home) == []
 
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+import re
 import struct
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -206,6 +207,33 @@ def test_damage_is_a_sentence(tmp_path: Path, codec: str, how: str, checked: boo
     assert np.array_equal(damaged.read("pixels", np.array([3, 5])), frames_of(0)[[3, 5]])
 
 
+@pytest.mark.parametrize(
+    ("how", "place"),
+    [
+        (CODECS["lz4"], "pixels in rows 28 to 34, step 28 of episode 0 to step 4 of episode 1: "),
+        (LEFT_TO_HDF5["gzip"], "pixels in row 29, step 29 of episode 0: "),
+    ],
+)
+def test_damage_is_named_with_its_rows_and_episodes(tmp_path: Path, how: dict[str, object], place: str):
+    stored = write(tmp_path / "x.h5", frames_of(0), chunk=7, **how)
+    with h5py.File(stored.path, "a") as file:
+        file["pixels"].id.write_direct_chunk((28, 0, 0, 0), bytes(100))
+    damaged = open_dataset(stored.path, "x")
+    with pytest.raises(LewmError, match=re.escape(f"it is damaged ({place}")):
+        damaged.read("pixels", np.array([3, 29]))
+    assert np.array_equal(damaged.read("pixels", np.array([27, 35])), frames_of(0)[[27, 35]])
+
+
+def test_places_outside_of_episodes_are_named_as_that(tmp_path: Path):
+    path = write_recording(tmp_path / "x.h5", (10, 10))
+    with h5py.File(path, "a") as file:
+        file["ep_len"][:], file["ep_offset"][:] = (4, 5), (12, 2)
+    stored = open_dataset(path, "x")
+    assert stored.place(0, 2) == "rows 0 to 1 of no episode"
+    assert stored.place(1, 3) == "rows 1 to 2, step 0 of episode 1"
+    assert stored.place(6, 14) == "rows 6 to 13, step 4 of episode 1 to step 1 of episode 0"
+
+
 @given(
     codec=st.sampled_from(["lz4", "lz4 in blocks", "zstandard", "blosc lz4", "blosc zstandard"]),
     changes=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=6),
@@ -287,4 +315,4 @@ def test_training_on_damaged_chunks_is_refused_in_a_sentence(tmp_path: Path, tin
     for chosen in ((), ("data.in_memory=false", "data.workers=2")):
         options = [word for setting in chosen for word in ("--set", setting)]
         said = lewm_here(tmp_path, "train", "damaged", "--config", tiny, *options).sentence()
-        assert said.startswith(f"lewm: {path} cannot be read as HDF5: it is damaged (a chunk of pixels is wrong")
+        assert said.startswith(f"lewm: {path} cannot be read as HDF5: it is damaged (pixels in row 31, ")

@@ -19,7 +19,7 @@ from standins import CHECKPOINTS, DATA, REVISION, WEIGHTS, Standins, compressed,
 
 from commands import Done, ended, lewm, lewm_here, running, wait_until
 from lewm_cli.data import open_dataset, packing_of
-from lewm_cli.fetch import catalog, download, sources
+from lewm_cli.fetch import catalog, download, install, sources
 from lewm_cli.fetch.download import RetryPolicy
 from lewm_cli.store.origin import Origin
 
@@ -543,6 +543,30 @@ def test_forced_fetch_leaves_a_shared_home_alone(
 
 
 # Interruptions
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_origin_of_a_recording_holds_whenever_its_replacement_is_killed(
+    home: Path, standins: Standins, monkeypatch: pytest.MonkeyPatch, moved: bool
+):
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--pack"))  # which is not as it was published
+    put_last = install.put_last
+
+    def killed(source: Path, target: Path) -> None:
+        if moved:
+            put_last(source, target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(install, "put_last", killed)
+        assert lewm_here(home, "fetch", "tworoom", "--dataset", "--force").code == 130
+    assert (packing_of(open_dataset(home / "tworoom.h5", "tworoom")) is None) == moved
+    ok(lewm_here(home, "verify", "tworoom"))
+    ok(lewm_here(home, "fetch", "tworoom", "--dataset", "--force"))
+    ok(lewm_here(home, "verify", "tworoom"))
+    origin = Origin.read(home / "tworoom.origin.json")
+    assert origin is not None
+    assert len(origin.files) == 1
 
 
 def test_leftovers_of_a_fetch_killed_after_its_last_rename_go(home: Path, standins: Standins):

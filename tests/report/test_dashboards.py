@@ -15,16 +15,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from commands import PATIENCE, descendants, lewm_here, wait_until
 from lewm_cli.config import LOGGERS, LogConfig
+from lewm_cli.data import DecodedFrames, open_dataset
+from lewm_cli.errors import StoppedError
+from lewm_cli.flows.training_strips import ImaginedStrips
 from lewm_cli.report.dashboard import Dashboard, LoggedRun, wandb_board
 from lewm_cli.report.dashboard import dashboard as boards
+from lewm_cli.report.imagined_picture import imagined_picture
 from lewm_cli.report.latent_map import Coloring
 from lewm_cli.store import RunFiles
 from lewm_cli.train import HeldOutLatents, HeldOutMeasured, LatentsMeasured, StepsTaken, TrainingEvent
 from lewm_cli.train.events import TrainingFinished, TrainingStarted, TrainingStopped
+from synthetic import write_recording
 
 pytest_plugins = ("recordings",)
 
@@ -74,14 +80,16 @@ def hear(logger: str, folder: Path, *events: TrainingEvent, **settings: object) 
     return said
 
 
-def read_tensorboard(folder: Path) -> tuple[dict[str, list[tuple[int, float]]], list[int]]:
-    """Steps and numbers by name, and the steps of pictures."""
+def read_tensorboard(
+    folder: Path, picture: str = "latents/map"
+) -> tuple[dict[str, list[tuple[int, float]]], list[int]]:
+    """Steps and numbers by name, and the steps of pictures of a name."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     found = EventAccumulator(str(folder / "tensorboard"))
     found.Reload()
     names = found.Tags()["scalars"]
-    pictures = found.Images("latents/map") if "latents/map" in found.Tags()["images"] else []
+    pictures = found.Images(picture) if picture in found.Tags()["images"] else []
     return {name: [(one.step, one.value) for one in found.Scalars(name)] for name in names}, [
         one.step for one in pictures
     ]
@@ -272,7 +280,36 @@ def test_wandb_without_a_network_is_offline(monkeypatch: pytest.MonkeyPatch, tmp
     assert [row["train/loss"] for row in read_wandb(tmp_path)[1]] == [1.5]
 
 
+def test_strips_have_their_rows_one_below_the_other():
+    strips = np.zeros((2, 3, 4, 16, 16, 3), np.uint8)
+    for row in range(3):
+        strips[:, row, ..., row] = 255  # recorded frames red, re-encoded ones green, imagined ones blue
+    picture = imagined_picture(strips)
+    middles = [np.argwhere((picture == 255 * np.eye(3)[row]).all(axis=-1)).mean(axis=0) for row in range(3)]
+    assert middles[0][0] < middles[1][0] < middles[2][0]
+    assert np.ptp([middle[1] for middle in middles]) < 1
+
+
 # What fails
+
+
+def test_frames_that_cannot_be_imagined_are_said_once(tmp_path: Path):
+    dataset = open_dataset(write_recording(tmp_path / "pick.h5"), "pick")
+    said: list[str] = []
+    strips = ImaginedStrips(
+        RUN,
+        RunFiles(tmp_path / "nowhere"),
+        dataset,
+        DecodedFrames(dataset, 16),
+        np.arange(30),
+        np.arange(2),
+        torch.device("cpu"),
+        1000,
+        said.append,
+    )
+    assert [strips(10), strips(20)] == [None, None]
+    assert len(said) == 1
+    assert said[0].startswith("note: no frames that the model imagines are logged: ")
 
 
 @pytest.mark.usefixtures("fresh_wandb")
@@ -294,6 +331,32 @@ def test_run_that_the_server_does_not_take_to_the_end_is_kept_offline(
     board(TrainingStopped(5, "by Ctrl-C"))
     kept = f"so the run is kept offline; upload later with: wandb sync {tmp_path}/wandb/run-"
     assert (len(said), kept in said[-1]) == (2, True)
+
+
+@pytest.mark.usefixtures("fresh_wandb")
+def test_ctrl_c_while_wandb_opens_waits_for_no_answer(
+    server: type[Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    over = threading.Event()
+
+    def never(request: Server) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        over.wait()
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise StoppedError("stopped", number)
+
+    monkeypatch.setattr(wandb_board, "ANSWER_SECONDS", PATIENCE)
+    monkeypatch.setattr(server, "do_POST", never)
+    before, handler = descendants(os.getpid()), signal.signal(signal.SIGUSR1, stop)
+    try:
+        with pytest.raises(StoppedError):
+            hear("wandb", tmp_path, started(0))
+        assert descendants(os.getpid()) == before
+    finally:
+        over.set()
+        signal.signal(signal.SIGUSR1, handler)
 
 
 @pytest.mark.usefixtures("fresh_wandb")
@@ -402,6 +465,9 @@ def test_logging_changes_nothing_and_goes_on_when_resumed(robot: Path, tiny: Pat
             for name, value in line["parts"].items():
                 assert (line["step"], pytest.approx(value, rel=1e-6)) in numbers[f"train/{name}"]
     assert pictures == [10]
+    assert read_tensorboard(ours.folder, "imagined/frames")[1] == [10]
+    assert [log["step"] for log in read_trackio("four") if "imagined/frames" in log] == [10]
+    assert done.err.count("imagined frames: a picture every 1,000 steps or later, of which the first took ") == 1
     assert {log["step"] for log in read_trackio("four")} >= {5, 10, 15, 20}
     identity, history = read_wandb(ours.folder)
     assert {row["step"] for row in history} >= {5, 10, 15, 20}

@@ -132,7 +132,7 @@ def test_damaged_own_recording_comes_with_the_command_that_records_it_again(demo
     place, size = chunks_of(path)[3]
     flip(path, place + size // 2)
     said = problems(home)
-    assert "frames of 1 row cannot be decoded: rows 3" in said
+    assert "frames of 1 row cannot be decoded: row 3, step 3 of episode 0;" in said
     again = said.partition("record the same again: ")[2]
     commands = [command.split()[1:] for command in again.split(" && ")]
     assert commands[1][:2] == ["collect", "tworoom"]
@@ -184,7 +184,9 @@ def test_every_damaged_chunk_is_counted_and_the_rest_is_decoded(home: Path):
     flip(path, place + size - 1)
     found = verified(home, code=1)[DATASET]
     assert found["decoded"] == ROWS - 64
-    assert found["problems"][0]["says"] == "frames of 64 rows cannot be decoded: rows 64 to 127"
+    assert found["problems"][0]["says"] == (
+        "frames of 64 rows cannot be decoded: rows 64 to 127, step 10 of episode 2 to step 13 of episode 4"
+    )
 
 
 def test_no_checksums_are_told(home: Path):

@@ -40,7 +40,7 @@ class LogConfig(Section):
     mode: Literal["online", "offline"] | None = Field(
         None, description="of wandb; as WANDB_MODE says if not given, else online where there is a login and a network"
     )
-    pictures: NonNegativeInt = Field(1000, description="least steps from one latent map to the next; 0 draws none")
+    pictures: NonNegativeInt = Field(1000, description="least steps from one picture to the next; 0 draws none")
 
     @field_validator("project")
     @classmethod

@@ -37,6 +37,14 @@ NOWHERE = -1
 """The place of a chunk that was never written."""
 
 
+class DamagedChunkError(DamagedError):
+    """The chunk that holds the frames of these rows, from the first to before the second, cannot be decoded."""
+
+    def __init__(self, start: int, stop: int, why: DamagedError) -> None:
+        super().__init__(str(why))
+        self.start, self.stop = start, stop
+
+
 @dataclass(eq=False)
 class FrameChunks:
     """The chunks of a column of frames (N, H, W, 3) uint8, each of some whole frames.
@@ -45,6 +53,7 @@ class FrameChunks:
 
     Args:
         path: of the file.
+        count: frames in all.
         rows: frames per chunk.
         frame: bytes of a frame.
         places: (C,) where each chunk begins in the file, NOWHERE where it was never written.
@@ -54,6 +63,7 @@ class FrameChunks:
     """
 
     path: Path
+    count: int
     rows: int
     frame: int
     places: np.ndarray
@@ -92,39 +102,44 @@ class FrameChunks:
         except (OSError, RuntimeError, ValueError, TypeError, OverflowError):  # as h5py fails on places no file has
             return None
         places, sizes, skipped = found
-        return cls(path, chunk[0], prod(stored.shape[1:]), places, sizes, skipped, filters)
+        return cls(path, len(stored), chunk[0], prod(stored.shape[1:]), places, sizes, skipped, filters)
 
     def read(self, rows: np.ndarray, frames: np.ndarray) -> list[int]:
         """Decode rows, in the order asked for, into frames (K, ...); returns those that HDF5 has to read, by position.
 
         Raises:
-            DamagedError: compressed bytes are cut, cannot be decoded, or are not those that their checksum is of.
+            DamagedChunkError: compressed bytes are cut, cannot be decoded, or are not those that their checksum is of.
         """
         flat = frames.reshape(len(rows), self.frame)
         order = np.argsort(rows, kind="stable")  # along the file, and every block once
         chunks, within = np.divmod(rows[order], self.rows)
         left, opened, blocks = [], NOWHERE, None
         known: dict[int, np.ndarray] = {}
-        for position, chunk, start in zip(order.tolist(), chunks.tolist(), (within * self.frame).tolist(), strict=True):
-            if chunk != opened:
-                opened, known = chunk, {}
-                try:
-                    blocks = self._blocks(chunk)
-                except UnknownFormatError:
-                    blocks = None
-            if blocks is None:
-                left.append(position)
-                continue
-            size, stop = blocks.size, start + self.frame
-            if size == self.frame:
-                flat[position] = np.frombuffer(blocks.block(start // size), np.uint8)
-                continue
-            for number in range(start // size, (stop - 1) // size + 1):
-                if number not in known:
-                    known[number] = np.frombuffer(blocks.block(number), np.uint8)
-                first = number * size
-                low, high = max(start, first), min(stop, first + size)
-                flat[position, low - start : high - start] = known[number][low - first : high - first]
+        frames_in_order = order.tolist(), chunks.tolist(), (within * self.frame).tolist()
+        try:
+            for position, chunk, start in zip(*frames_in_order, strict=True):
+                if chunk != opened:
+                    opened, known = chunk, {}
+                    try:
+                        blocks = self._blocks(chunk)
+                    except UnknownFormatError:
+                        blocks = None
+                if blocks is None:
+                    left.append(position)
+                    continue
+                size, stop = blocks.size, start + self.frame
+                if size == self.frame:
+                    flat[position] = np.frombuffer(blocks.block(start // size), np.uint8)
+                    continue
+                for number in range(start // size, (stop - 1) // size + 1):
+                    if number not in known:
+                        known[number] = np.frombuffer(blocks.block(number), np.uint8)
+                    first = number * size
+                    low, high = max(start, first), min(stop, first + size)
+                    flat[position, low - start : high - start] = known[number][low - first : high - first]
+        except DamagedError as error:
+            first = chunk * self.rows
+            raise DamagedChunkError(first, min(first + self.rows, self.count), error) from error
         return left
 
     def _blocks(self, chunk: int) -> Blocks | None:

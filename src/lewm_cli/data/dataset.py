@@ -94,6 +94,18 @@ class Dataset(ABC):
         """Number of rows in all episodes."""
         return int(self.lengths.sum())
 
+    def place(self, start: int, stop: int) -> str:
+        """Names rows from the first to before the second: "rows 3 to 9, step 3 of episode 0 to step 1 of episode 1"."""
+        rows, order = np.arange(start, stop), np.argsort(self.offsets)
+        owners = order[np.searchsorted(self.offsets[order], rows, side="right") - 1]
+        steps = rows - self.offsets[owners]
+        inside = np.flatnonzero((steps >= 0) & (steps < self.lengths[owners]))
+        named = f"rows {start:,} to {stop - 1:,}" if len(rows) > 1 else f"row {start:,}"
+        if not len(inside):
+            return f"{named} of no episode"
+        first, last = (f"step {steps[at]} of episode {owners[at]:,}" for at in inside[[0, -1]])
+        return f"{named}, {first}" + (f" to {last}" if len(inside) > 1 else "")
+
     @cached_property
     def actions(self) -> np.ndarray:
         """All actions (N, A), float32."""

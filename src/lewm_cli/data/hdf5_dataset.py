@@ -12,8 +12,7 @@ import h5py
 import numpy as np
 
 from lewm_cli.data.action_format import ActionFormat, action_format
-from lewm_cli.data.chunks import FrameChunks
-from lewm_cli.data.compression import DamagedError
+from lewm_cli.data.chunks import DamagedChunkError, FrameChunks
 from lewm_cli.data.dataset import Column, Dataset
 from lewm_cli.data.episodes import BOOKKEEPING, find_episodes
 from lewm_cli.data.hdf5_file import (
@@ -70,8 +69,9 @@ class HDF5Dataset(Dataset):
             return
         try:
             left = self.chunks.read(rows, frames)
-        except DamagedError as error:
-            raise unreadable(self.path, OSError(f"a chunk of {self.pixels.column} is wrong: {error}")) from error
+        except DamagedChunkError as error:
+            place = self.place(error.start, error.stop)
+            raise unreadable(self.path, OSError(f"{self.pixels.column} in {place}: {error}")) from error
         except OSError as error:
             raise unreadable(self.path, error) from error
         if left:
@@ -94,13 +94,15 @@ class HDF5Dataset(Dataset):
             if name == "action" and not self.action.plain:
                 return self.action.all_rows(stored)[rows]
             if isinstance(rows, slice) or len(rows) == 0:
-                values = read_rows(stored, rows if isinstance(rows, slice) else slice(0))
+                values = read_rows(stored, rows if isinstance(rows, slice) else slice(0), self.place)
                 return self._as_read(name, values)
             # One read per chunk: asked for a list of rows, HDF5 decodes the whole chunk again for each of them.
             unique, inverse = np.unique(rows, return_inverse=True)
             chunks = unique // (stored.chunks or (ROWS_AT_ONCE,))[0]
             groups = np.split(unique, np.flatnonzero(np.diff(chunks)) + 1)
-            parts = [read_rows(stored, slice(group[0], group[-1] + 1))[group - group[0]] for group in groups]
+            parts = [
+                read_rows(stored, slice(group[0], group[-1] + 1), self.place)[group - group[0]] for group in groups
+            ]
             return self._as_read(name, np.concatenate(parts))[inverse]
 
     def stored(self, file: h5py.File, name: str) -> h5py.Dataset:

@@ -4,7 +4,7 @@ import errno
 import math
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
@@ -199,8 +199,8 @@ def read_whole(stored: h5py.Dataset) -> np.ndarray:
     return read_rows(stored, slice(None))
 
 
-def read_rows(stored: h5py.Dataset, rows: slice) -> np.ndarray:
-    """A range of rows of a data set; errors are those of `read_whole`."""
+def read_rows(stored: h5py.Dataset, rows: slice, place: Callable[[int, int], str] | None = None) -> np.ndarray:
+    """A range of rows of a data set; errors are those of `read_whole`, with the rows as `place` names them."""
     start, stop, step = rows.indices(len(stored))
     refuse_vast(stored, len(range(start, stop, step)))
     path = Path(stored.file.filename)
@@ -209,7 +209,8 @@ def read_rows(stored: h5py.Dataset, rows: slice) -> np.ndarray:
         parts = [stored[begin : min(begin + at_once, stop) : step] for begin in range(start, stop, at_once or 1)]
         values: np.ndarray = np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else stored[rows]
     except OSError as error:
-        raise _named_cause(stored) or unreadable(path, error) from error
+        placed = OSError(f"{stored.name.lstrip('/')} in {place(start, stop)}: {error}") if place else error
+        raise _named_cause(stored) or unreadable(path, error if error.errno else placed) from error
     except (ValueError, TypeError, LookupError, RuntimeError, MemoryError) as error:  # damaged types, as h5py fails
         raise unreadable(path, error) from error
     return values

@@ -25,6 +25,14 @@ GAP = 2
 """White pixels between frames."""
 
 
+def sheet_of(frames: np.ndarray) -> np.ndarray:
+    """Frames (R, C, side, side, 3) uint8 in R rows of a picture (H, W, 3), with white between them."""
+    rows, columns, side = frames.shape[:3]
+    spaced = np.pad(frames, ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255)
+    sheet: np.ndarray = spaced.swapaxes(1, 2).reshape(rows * (side + GAP), columns * (side + GAP), 3)[:-GAP, :-GAP]
+    return sheet
+
+
 class Filmstrip(Section):
     """One recorded stretch: rows of frames recorded, imagined, re-encoded and copied, in one picture.
 
@@ -45,8 +53,7 @@ class Filmstrip(Section):
         side = min(frames.shape[2], WIDEST)
         rows, columns = frames.shape[:2]
         small = resize(frames.reshape(-1, *frames.shape[2:]), side).reshape(rows, columns, side, side, 3)
-        spaced = np.pad(small, ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255)
-        sheet = spaced.swapaxes(1, 2).reshape(rows * (side + GAP), columns * (side + GAP), 3)[:-GAP, :-GAP]
+        sheet = sheet_of(small)
         buffer = io.BytesIO()
         Image.fromarray(sheet).save(buffer, "webp", quality=90, method=4)
         return cls(episode=episode, row=row, side=side, sheet=base64.b64encode(buffer.getvalue()).decode())

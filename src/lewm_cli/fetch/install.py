@@ -75,9 +75,13 @@ def install_dataset(
         if archive is not source and keep_archive and archive.path.name != path.name:
             with explained(path):
                 archive.path.replace(path.with_name(archive.path.name))
-        # The recording last: without it, its origin says nothing to anybody.
-        origin.write(dataset_origin(path))
+        noted = dataset_origin(path)
+        before = Origin.read(noted) if path.exists() else None
+        # The origin first: without the recording it says nothing to anybody. Not beside a recording that has none.
+        if before or not path.exists():
+            origin.replacing(before).write(noted)
         put_last(folder / file.path, path)
+        origin.write(noted)
     return Installed(planned, origin, archive.transferred, f"{dataset.episodes:,} episodes, {dataset.rows:,} rows")
 
 

@@ -98,10 +98,15 @@ def pack(
             if plan.path.exists() and not plan.replace:
                 raise TakenError(f"{plan.path} has come there meanwhile; choose another --name")
             sync(copy.path)  # whole on the disk before the recording goes
-            if plan.replace:
-                _note_in_origin(plan.path, copy.path)
+            noted = dataset_origin(plan.path)
+            known = Origin.read(noted) if plan.replace else None
+            origin = known and _origin_of_copy(known, plan.path, copy.path)
+            if origin:
+                origin.replacing(known).write(noted)
             os.replace(copy.path, plan.path)
             sync(plan.path.parent)
+            if origin:
+                origin.write(noted)
         copy.forget()
     return plan.result(before)
 
@@ -190,9 +195,7 @@ def _make(plan: _Plan, copy: PackedCopy, workers: int, say: Say, progress: Progr
             copy.compare(workers, advance, stop.check)
 
 
-def _note_in_origin(path: Path, copy: Path) -> None:
-    """Have the origin of a fetched recording name the copy that is about to replace it."""
-    origin = Origin.read(dataset_origin(path))
-    if origin:
-        file = FetchedFile(name=path.name, size=copy.stat().st_size, sha256=weights_digest(copy))
-        origin.model_copy(update={"files": (file,)}).write(dataset_origin(path))
+def _origin_of_copy(origin: Origin, path: Path, copy: Path) -> Origin:
+    """The origin of a fetched recording once the copy has replaced it."""
+    file = FetchedFile(name=path.name, size=copy.stat().st_size, sha256=weights_digest(copy))
+    return origin.model_copy(update={"files": (file,)})

@@ -8,7 +8,7 @@ from lewm_cli.errors import LewmError, MissingError, StoppedError, UsageError
 from lewm_cli.stop import StopRequest
 from lewm_cli.store import FoundRun, Home, RunFiles, Say, check_name, names_release
 from lewm_cli.store.removal import Removal, plan_dataset_removal, plan_run_removal, remove
-from lewm_cli.suggestion import command, few, offer
+from lewm_cli.suggestion import few
 
 
 def find_named(home: Home, name: str) -> tuple[FoundRun | None, Path | None]:
@@ -29,9 +29,7 @@ def find_named(home: Home, name: str) -> tuple[FoundRun | None, Path | None]:
     try:
         return home.find_run(name), None
     except MissingError:
-        raise MissingError(
-            f"there is no run or dataset {name!r}; {offer(name, (*runs, *datasets), command('ls'))}"
-        ) from None
+        raise MissingError(f"there is no run or dataset {name!r}; {home.offer(name, (*runs, *datasets))}") from None
 
 
 def plan_removals(home: Home, names: Sequence[str], kind: str | None) -> tuple[Removal, ...]:

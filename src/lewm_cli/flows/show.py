@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from lewm_cli.data import Dataset, names_recording
 from lewm_cli.errors import MissingError
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, is_name, silent
-from lewm_cli.suggestion import command, offer
 
 if TYPE_CHECKING:
     from lewm_cli.train import RunDetails
@@ -28,7 +27,7 @@ def look_up(home: Home, name: str, external: ExternalWeights = NO_OPTIONS, say: 
         return home.find_dataset(name)
     except MissingError:
         known = dict.fromkeys(known for known, _ in (*home.run_files(), *home.dataset_files()))
-        raise MissingError(f"there is no run or dataset {name!r}; {offer(name, known, command('ls'))}") from None
+        raise MissingError(f"there is no run or dataset {name!r}; {home.offer(name, known)}") from None
 
 
 def _run_details(home: Home, name: str, external: ExternalWeights, say: Say) -> "RunDetails":

@@ -103,7 +103,7 @@ def train(
             held_out=clip_batches(job, split.held_out, frames, card.inputs, pinned=pinned),
             held_out_episodes=len(split.held_out_episodes),
         )
-        shown = dashboards(job.name, job.files, job.task, job.dataset, job.config, say)
+        shown = dashboards(job, split, frames, there, say)
         listeners = (JsonLog(job.files.log), *listeners, *shown)
         evaluator = validation.evaluator(job.name, job.files, frames) if validation else None
         trainer = Trainer(job.name, job.files, job.config, card, data, model, there, listeners, evaluator)

@@ -2,15 +2,15 @@
 
 import numpy as np
 import tomli_w
+import torch
 
 from lewm_cli.config import LogConfig
-from lewm_cli.data import Dataset
+from lewm_cli.data import Frames, Split
 from lewm_cli.errors import LewmError
 from lewm_cli.files import write_text
+from lewm_cli.flows.training_job import Job
 from lewm_cli.heads import read_targets
-from lewm_cli.methods import TrainConfig
 from lewm_cli.store import RunFiles, Say
-from lewm_cli.tasks import Task
 from lewm_cli.train import Listener
 
 
@@ -22,12 +22,12 @@ def keep_log_settings(files: RunFiles, config: LogConfig) -> None:
         files.logging.unlink(missing_ok=True)
 
 
-def dashboards(
-    name: str, files: RunFiles, task: Task, dataset: Dataset, config: TrainConfig, say: Say
-) -> tuple[Listener, ...]:
+def dashboards(job: Job, split: Split, frames: Frames, device: torch.device, say: Say) -> tuple[Listener, ...]:
     """A listener for each logger of the configuration."""
+    task, dataset, config = job.task, job.dataset, job.config
     if not config.log.to:
         return ()
+    from lewm_cli.flows.training_strips import ImaginedStrips
     from lewm_cli.report.dashboard import Dashboard, LoggedRun  # late: matplotlib
     from lewm_cli.report.latent_map import Coloring
 
@@ -45,5 +45,9 @@ def dashboards(
         return [Coloring(name, column) for name, column in zip(named, values, strict=True)]
 
     settings = {"task": task.name, "dataset": dataset.name} | config.model_dump(mode="json", by_alias=True)
-    run = LoggedRun(name, files.folder, settings)
-    return tuple(Dashboard(logger, config.log, run, colorings, say) for logger in config.log.to)
+    run, strips = LoggedRun(job.name, job.files.folder, settings), None
+    if config.model.latent_dim is not None:  # a policy imagines nothing
+        shown = split.held_out_episodes if len(split.held_out_episodes) else np.arange(dataset.episodes)
+        fitted, every = split.train.starts, config.log.pictures
+        strips = ImaginedStrips(job.name, job.files, dataset, frames, fitted, shown, device, every, say)
+    return tuple(Dashboard(logger, config.log, run, colorings, say, strips) for logger in config.log.to)

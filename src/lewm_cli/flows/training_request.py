@@ -296,10 +296,8 @@ def task_recording(home: Home, task: Task, dataset: str | None, say: Say = silen
         return home.find_dataset(dataset, say)
     found = home.datasets_of(task)
     if not found:
-        raise LewmError(
-            f"there is no recording of {task.name} yet; make one with: "
-            + command("collect", task.name, "--episodes", 300)
-        )
+        make = f"make one with: {command('collect', task.name, '--episodes', 300)}"
+        raise LewmError(f"there is no recording of {task.name} yet; {'; '.join(home.unreadable()) or make}")
     if len(found) > 1 and original_stem(found[0]) != task.released_dataset:
         names = few((dataset.name for dataset in found), command("ls"))
         raise LewmError(f"there are several recordings of {task.name}: {names}; name one with --dataset")

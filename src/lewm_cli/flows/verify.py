@@ -23,10 +23,14 @@ def verify(home: Home, name: str | None, say: Say, progress: Progress) -> list[C
     Raises:
         UsageError: it is no name.
         MissingError: nothing has this name.
+        LewmError: there is nothing, and a folder cannot be searched.
     """
     checks: list[Check] = []
     if name is None:
         runs, datasets = list(home.runs()), list(home.dataset_files())
+        blocked = list(home.unreadable())
+        if blocked and not runs and not datasets:
+            raise LewmError("; ".join(blocked))
     elif os.path.isfile(name) and holds_frames(Path(name)):  # never an error, however long the name is
         measured = command("surprise", name, "--actions", "FILE")
         raise LewmError(f"{name} is a video or an image, and holds no actions to check; measure it with: {measured}")

@@ -13,6 +13,7 @@ from lewm_cli.heads.imagination import (
     recorded_blocks,
     usual_horizon,
 )
+from lewm_cli.heads.kernel_decoder import KernelDecoder
 from lewm_cli.heads.kinds import KINDS, StoredHead, find_head, fit_command, read_head, save_head
 from lewm_cli.heads.latent_plane import LatentPlane, recorded_latents
 from lewm_cli.heads.latents import LatentEpisodes, LatentSplit, encode_episodes, encode_rows
@@ -36,6 +37,7 @@ __all__ = [
     "HeadFit",
     "Imagined",
     "ImaginedLatents",
+    "KernelDecoder",
     "LatentEpisodes",
     "LatentMap",
     "LatentPlane",

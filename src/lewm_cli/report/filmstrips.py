@@ -1,8 +1,10 @@
 """Imagined frames as a picture and as videos."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lewm_cli.decode import GAP, DecodeResult
@@ -33,20 +35,25 @@ def save_filmstrips(result: DecodeResult, path: Path) -> None:
         *places, below = figure.subfigures(len(films) + 1, 1, height_ratios=[*[strip] * len(films), CURVES])
         for place, film in zip(places, films, strict=True):
             axes = place.subplots()
-            axes.imshow(film.picture(), interpolation="nearest")
+            show_strip(axes, film.picture(), ROWS, film.side)
             axes.set_title(f"episode {film.episode}, from row {film.row}")
-            columns = ("context", *(f"+{step}" for step in range(1, result.horizon + 1)))
-            for ticks, names in ((axes.set_xticks, columns), (axes.set_yticks, ROWS)):
-                ticks(film.side / 2 + (film.side + GAP) * np.arange(len(names)), names)
-            axes.grid(visible=False)
-            axes.tick_params(length=0)
-            axes.spines["bottom"].set_visible(False)
         for changed, axes in zip((False, True), below.subplots(1, 2), strict=True):
             plot_psnr(axes, result, colors, changed=changed)
         look = {"frameon": False, "labelcolor": light["ink"], "ncols": len(colors)}
         below.legend(*axes.get_legend_handles_labels(), loc="outside lower left", **look)
         with atomic_path(path) as part, part.open("wb") as file:
             figure.savefig(file, format="png")
+
+
+def show_strip(axes: Axes, sheet: np.ndarray, rows: Sequence[str], side: int) -> None:
+    """Draws a sheet (H, W, 3) of frames of a side in pixels, with names of its rows and the model steps of columns."""
+    axes.imshow(sheet, interpolation="nearest")
+    ahead = range(1, (sheet.shape[1] + GAP) // (side + GAP))
+    for ticks, names in ((axes.set_xticks, ("context", *(f"+{step}" for step in ahead))), (axes.set_yticks, rows)):
+        ticks(side / 2 + (side + GAP) * np.arange(len(names)), names)
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.spines["bottom"].set_visible(False)
 
 
 def save_videos(result: DecodeResult, folder: Path) -> None:

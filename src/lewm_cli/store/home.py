@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
@@ -65,15 +65,21 @@ class Home:
         return cls(write=read[0], read=read)
 
     def unreadable(self) -> Iterator[str]:
-        """Says of every folder that cannot be searched why."""
+        """Says of every folder that cannot be searched why, and what to do."""
         for folder in self.read:
             try:
                 os.listdir(folder)
             except FileNotFoundError:
                 if obstacle := in_the_way(folder):
-                    yield obstacle
+                    yield f"{obstacle}; mount the disk that it leads to, or name another folder with --home"
             except OSError as error:
                 yield str(explain(error, folder, "read"))
+
+    def offer(self, word: str, known: Iterable[str], first: str = "") -> str:
+        """The clause of `suggestion.offer` for a name that is not here, or why not every folder could be searched."""
+        there, blocked = list(known), list(self.unreadable())
+        near = [offer(word, there, command("ls"), first)] if there or not blocked else []
+        return "; ".join([*near, *blocked])
 
     # Datasets
 
@@ -124,7 +130,7 @@ class Home:
                     if folder and os.path.isdir(folder):
                         return open_dataset(folder, name)
             known = [known for known, _ in self.dataset_files()]
-            others = offer(name, known, command("ls"), command("collect", "tworoom", "--episodes", 300))
+            others = self.offer(name, known, command("collect", "tworoom", "--episodes", 300))
             raise MissingError(f"there is no dataset {name!r} under {self._places()}; {others}")
         return open_dataset(path, check_name(name, "dataset"))
 
@@ -204,7 +210,7 @@ class Home:
             raise self._outside(typed)
         typed = check_name(name, "run")
         known = [known for known, _ in self.run_files()]
-        others = offer(typed, known, command("ls"), command("train", "tworoom"))
+        others = self.offer(typed, known, command("train", "tworoom"))
         raise MissingError(f"there is no run {typed!r} under {self._places()}; {others}")
 
     def run_name(self, typed: str) -> str:

@@ -28,6 +28,7 @@ class Origin(Section):
     Args:
         source: address, or repository of the Hub, that it came from.
         published: the files as they are published: an archive, or the same as `files`, which arrived.
+        files: that lie beside it. While one is replaced, it is there twice by name, as it will be and as it was.
         fetched: when, UTC.
         version: of lewm.
     """
@@ -49,6 +50,11 @@ class Origin(Section):
             return None
         except (ValidationError, UnicodeDecodeError, OSError) as error:
             raise LewmError(f"{path} does not say where its files came from; take it away") from error
+
+    def replacing(self, before: Self | None) -> Self:
+        """The same until files that were there before are replaced, so that a kill in between leaves nothing wrong."""
+        files = (*self.files, *before.files) if before else self.files
+        return self.model_copy(update={"files": tuple(dict.fromkeys(files))})
 
     def write(self, path: Path) -> None:
         """Replace a file by this, in one step."""

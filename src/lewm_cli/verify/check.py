@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from lewm_cli.data import Finding, Packing, Problem, Remark
 from lewm_cli.errors import LewmError, kept_going
 from lewm_cli.store import weights_digest
-from lewm_cli.store.origin import Origin
+from lewm_cli.store.origin import FetchedFile, Origin
 from lewm_cli.suggestion import command
 
 
@@ -105,13 +105,16 @@ def origin_findings(path: Path, what: Sequence[str]) -> Iterator[Finding]:
         return
     source = ("--source", origin.source) if urlsplit(origin.source).scheme else ()
     again = f"fetch it again with: {command('fetch', *what, *source, '--force')}"
+    known: dict[str, list[FetchedFile]] = {}
     for file in origin.files:
-        there = path.parent / file.name
+        known.setdefault(file.name, []).append(file)
+    for name, (file, *others) in known.items():
+        there = path.parent / name
         if not there.is_file():
-            yield Problem(f"{file.name}, which was fetched with it, is gone", again)
-        elif there.stat().st_size != file.size:
-            says = f"{file.name} has {there.stat().st_size:,} bytes, and had {file.size:,} when it was fetched"
+            yield Problem(f"{name}, which was fetched with it, is gone", again)
+        elif there.stat().st_size not in {one.size for one in (file, *others)}:
+            says = f"{name} has {there.stat().st_size:,} bytes, and had {file.size:,} when it was fetched"
             yield Problem(says, again)
-        elif (digest := weights_digest(there)) != file.sha256:
-            says = f"{file.name} is not what was fetched: sha256 {digest[:16]}..., and {file.sha256[:16]}... then"
+        elif (digest := weights_digest(there)) not in {one.sha256 for one in (file, *others)}:
+            says = f"{name} is not what was fetched: sha256 {digest[:16]}..., and {file.sha256[:16]}... then"
             yield Problem(says, again)

@@ -163,9 +163,9 @@ def frame_findings(dataset: HDF5Dataset, progress: RowProgress, check: DatasetCh
             advance(stop - start)
     if lost:
         rows = sum(stop - start for start, stop in lost)
-        named = (f"{start:,} to {stop - 1:,}" if stop > start + 1 else f"{start:,}" for start, stop in lost[:NAMED])
-        rest = ", ..." if len(lost) > NAMED else ""
-        yield Problem(f"frames of {counted(rows, 'row')} cannot be decoded: rows {', '.join(named)}{rest}")
+        named = "; ".join(dataset.place(*span) for span in lost[:NAMED])
+        rest = "; ..." if len(lost) > NAMED else ""
+        yield Problem(f"frames of {counted(rows, 'row')} cannot be decoded: {named}{rest}")
     yield from dark_findings(brightest)
     yield from still_findings(np.flatnonzero(still).tolist())
     yield from blank_findings([row for row in blank if not still[episodes[row]]])

@@ -11,12 +11,23 @@ from lewm_cli.report.dashboard.tensorboard_board import TensorBoardBoard
 from lewm_cli.report.dashboard.trackio_board import TrackioBoard
 from lewm_cli.report.dashboard.wandb_board import WandbBoard
 from lewm_cli.report.latent_map import Coloring, latent_picture
-from lewm_cli.train import LatentsMeasured, TrainingEvent, TrainingFinished, TrainingStarted, TrainingStopped, numbers
+from lewm_cli.train import (
+    LatentsMeasured,
+    Saved,
+    TrainingEvent,
+    TrainingFinished,
+    TrainingStarted,
+    TrainingStopped,
+    numbers,
+)
 
 BOARDS: dict[str, type[Board]] = {"tensorboard": TensorBoardBoard, "wandb": WandbBoard, "trackio": TrackioBoard}
 
 Colorings = Callable[[np.ndarray], list[Coloring]]
 """Quantities at rows (N,) of the recording, which latent maps are colored by."""
+
+Strips = Callable[[int], np.ndarray | None]
+"""Draws what the weights that were saved at a step imagine (H, W, 3) uint8; None where that cannot be drawn."""
 
 
 class Dashboard:
@@ -25,10 +36,19 @@ class Dashboard:
     Whatever goes wrong there is said once, and training goes on: its own log has everything.
     """
 
-    def __init__(self, logger: str, config: LogConfig, run: LoggedRun, colorings: Colorings, say: Say) -> None:
+    def __init__(
+        self,
+        logger: str,
+        config: LogConfig,
+        run: LoggedRun,
+        colorings: Colorings,
+        say: Say,
+        strips: Strips | None = None,
+    ) -> None:
         self.logger, self.config, self.run, self.colorings, self.say = logger, config, run, colorings, say
+        self.strips = strips
         self._board: Board | None = None
-        self._drawn: int | None = None
+        self._drawn: dict[str, int] = {}
 
     def __call__(self, event: TrainingEvent) -> None:
         """Hear an event; raises nothing but what stops the command."""
@@ -50,14 +70,20 @@ class Dashboard:
         if values := numbers(event):
             self._board.numbers(event.step, values)
         match event:
-            case LatentsMeasured() if self._due(event.step):
+            case LatentsMeasured() if self._due("latents/map", event.step):
                 picture = latent_picture(event.latents, self.colorings(event.rows))
                 self._board.picture(event.step, "latents/map", picture)
-                self._drawn = event.step
+            case Saved() if self.strips and self._due("imagined/frames", event.step):
+                if (drawn := self.strips(event.step)) is not None:
+                    self._board.picture(event.step, "imagined/frames", drawn)
             case TrainingFinished() | TrainingStopped():
                 board, self._board = self._board, None
                 board.close()
 
-    def _due(self, step: int) -> bool:
+    def _due(self, name: str, step: int) -> bool:
+        """Tell whether a picture is due, and take it for drawn then."""
         every = self.config.pictures
-        return bool(every) and (self._drawn is None or step - self._drawn >= every)
+        due = bool(every) and (name not in self._drawn or step - self._drawn[name] >= every)
+        if due:
+            self._drawn[name] = step
+        return due

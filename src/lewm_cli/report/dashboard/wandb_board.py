@@ -1,18 +1,20 @@
 """Weights & Biases: online where there is a login and a network, else files to be uploaded later."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
 from lewm_cli.config import LogConfig
+from lewm_cli.errors import StoppedError
 from lewm_cli.files import write_text
 from lewm_cli.report.dashboard.board import LoggedRun, Say
 from lewm_cli.suggestion import quote
 
 ANSWER_SECONDS = 15.0
-"""Waited for the first answer of the server, by whoever types Ctrl-C too; without one the run is logged offline."""
+"""Waited for the first answer of the server; without one the run is logged offline."""
 
 UPLOAD_SECONDS = 20.0
 """Waited at the end for what is not uploaded yet; it stays on disk."""
@@ -33,18 +35,19 @@ class WandbBoard:
             write_text(identity, secrets.token_hex(4))
 
         def begin(mode: str) -> Any:
-            return wandb.init(
-                id=identity.read_text(encoding="utf-8").strip(),
-                resume="allow",
-                name=run.name,
-                project=config.project,
-                entity=config.entity,
-                dir=str(run.folder),
-                config=run.settings,
-                allow_val_change=True,
-                mode=mode,
-                settings=wandb.Settings(**quiet, **limits),
-            )
+            with _nothing_waited_for():
+                return wandb.init(
+                    id=identity.read_text(encoding="utf-8").strip(),
+                    resume="allow",
+                    name=run.name,
+                    project=config.project,
+                    entity=config.entity,
+                    dir=str(run.folder),
+                    config=run.settings,
+                    allow_val_change=True,
+                    mode=mode,
+                    settings=wandb.Settings(**quiet, **limits),
+                )
 
         why = "offline"
         if mode == "online":
@@ -77,8 +80,26 @@ class WandbBoard:
         import wandb
 
         try:
-            self._run.finish()
+            with _nothing_waited_for():
+                self._run.finish()
         except TimeoutError:
             self._say(f"wandb: the server has not taken everything, so the run is kept offline; {self._later}")
         finally:
             wandb.teardown()  # its process, which would otherwise be missed at exit if it has died
+
+
+@contextmanager
+def _nothing_waited_for() -> Iterator[None]:
+    """On Ctrl-C, kill the process of wandb, which would keep Python at its exit until the server has answered."""
+    import wandb
+
+    try:
+        yield
+    except (StoppedError, KeyboardInterrupt):
+        with suppress(Exception):  # it may not have begun yet, and nothing public leads to it
+            process = wandb.setup().ensure_service()._proc._process
+            process.kill()
+            process.wait()
+        with suppress(Exception, SystemExit):  # with the exit code of that process
+            wandb.teardown()
+        raise
