@@ -63,6 +63,7 @@ def command(
         start,
         goal,
         out.say,
+        out.progress,
         settings=layers,
         seed=seed,
         output=output,

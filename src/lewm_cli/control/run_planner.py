@@ -85,6 +85,7 @@ class Planner(Actor):
         self._prior = find_prior(run, self.config.prior)
         self.prior_sha256 = self._prior and self._prior.sha256
         self._anchors = find_anchors(run, self.config.anchors) if self.config.anchors else None
+        self.anchors = self._anchors.index.dataset if self._anchors else None
         self.steps = self.config.receding * run.card.inputs.frameskip
         self.solver = solver or find_solver(self.config)
         if run.device.type == "cpu":
@@ -192,10 +193,12 @@ class Planner(Actor):
             return [prior for (prior,) in pool.map(roll, starts[:, None], goals[:, None])]
 
     def _recorded(self, cost: Cost) -> Sequence[Tensor]:
-        """Recorded sequences (S, horizon, block_dim) from places like those that are seen, if the solver tries them."""
-        if self._anchors is None or self.config.solver != "recorded" or not isinstance(cost, LatentCost):
+        """Recorded sequences (S, horizon, block_dim), nearest places first, if the solver tries them."""
+        config = self.config
+        if self._anchors is None or config.solver != "recorded" or not isinstance(cost, LatentCost):
             return ()
-        return [self._anchors.sequences(one, self.config.horizon, self.config.candidates) for one in cost.start[:, 0]]
+        count = config.iterations * config.candidates
+        return [self._anchors.sequences(one, config.horizon, count) for one in cost.start[:, 0]]
 
     @cached_property
     def _imagine(self) -> Imaginer:
