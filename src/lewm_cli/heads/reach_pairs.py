@@ -88,10 +88,10 @@ def draw_imagined_pairs(
     """Draws pairs as `draw_pairs` does, but of latents that were imagined in place of the earlier frames."""
     starts, lengths = torch.from_numpy(episodes.starts), torch.from_numpy(episodes.lengths)
     owners = torch.bucketize(imagined.places, starts, right=True) - 1
-    left = (starts + lengths)[owners] - imagined.places
-    # The earlier one of two frames lies there so often.
-    drawn = torch.multinomial(left / lengths[owners].double().square(), count, replacement=True, generator=generator)
-    steps = (torch.rand(count, generator=generator, dtype=torch.float64) * left[drawn]).long()
+    # Of two frames of an episode that many pairs, in either order, have this one as the earlier.
+    pairs = 2 * ((starts + lengths)[owners] - imagined.places) - 1
+    drawn = torch.multinomial(pairs / lengths[owners].double().square(), count, replacement=True, generator=generator)
+    steps = ((torch.rand(count, generator=generator, dtype=torch.float64) * pairs[drawn] + 1) / 2).long()
     earlier = imagined.places[drawn]
     return FramePairs(imagined.latents[drawn], earlier, earlier + steps, owners[drawn], steps)
 
