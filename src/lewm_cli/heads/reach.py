@@ -155,12 +155,11 @@ class ReachFit(HeadFit):
     @property
     def remarks(self) -> tuple[str, ...]:
         better = self.head.imagined.correlation.low > self.latent_distance.imagined.correlation.high
-        shown = "" if self.gain.low > 0 else "NOT "
+        shown = "" if self.gain.low > 0 else ", NOT shown"
         return (
             f"AUROC: of pairs up to {self.horizon} model steps apart against others.",
             f"The head is {'' if better else 'NOT '}shown to tell time better than the distance of latents does.",
-            f"Fitted to imagined latents, too, it is {shown}shown to rank them better than one fitted to encoded ones "
-            f"alone: by {self.gain}.",
+            f"Gain on imagined latents by fitting to them: {self.gain}{shown}.",
         )
 
 
