@@ -169,7 +169,7 @@ def _control_steps(steps: int) -> int:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """What a head learns from: pairs of frames, and how far they are apart.
+    """Pairs of frames to learn from, and how far they are apart.
 
     Args:
         imagined: of these episodes; None if the head is to see encoded latents alone.
