@@ -140,14 +140,13 @@ class ImaginedLatents:
 
 
 @torch.inference_mode()
-def imagine_along(
-    run: Run, dataset: Dataset, episodes: LatentEpisodes, horizon: int, seed: int, count: int = STRETCHES
-) -> ImaginedLatents:
-    """Imagines stretches of recorded episodes, drawn anywhere in them, from the latent of their first frame.
+def imagine_along(run: Run, dataset: Dataset, episodes: LatentEpisodes, horizon: int, seed: int) -> ImaginedLatents:
+    """Imagines `STRETCHES` of recorded episodes, drawn anywhere in them, from the latent of their first frame.
+
+    They are fewer where latents are large, and where more would be imagined than there are frames.
 
     Args:
         horizon: model steps of each; episodes that are shorter, or lack an action there, are passed over.
-        count: of stretches, at most: fewer where latents are large, and no more latents than there are frames.
 
     Raises:
         LewmError: no episode is long enough.
@@ -164,7 +163,7 @@ def imagine_along(
             f"steps of {run.name} take; record longer episodes, and train on them"
         )
     most = min(len(episodes.rows), MOST_NUMBERS // episodes.latents.shape[1])
-    count = max(1, min(count, most // horizon))
+    count = max(1, min(STRETCHES, most // horizon))
     begins = np.random.default_rng(seed).choice(begins, count)
     imagine, parts = run.world_model.imaginer(), []
     at_once = run.world_model.sequences_at_once(horizon, gradient=False) or STRETCHES_AT_ONCE
