@@ -90,6 +90,7 @@ def evaluate(
         workers=pool.workers,
         redrawn=redrawn,
         head_sha256=actor.head_sha256,
+        prior_sha256=actor.prior_sha256,
         **summarize(episodes, protocol, plans, clock.spent, time.monotonic() - begun),
     )
 
