@@ -36,6 +36,8 @@ def judged_by(objective: ObjectiveName) -> tuple[str, ...]:
     return "--set", f"planner.objective={objective}"
 
 
+ALONE = "prior alone"
+
 PLANNERS: dict[str, tuple[str, ...]] = {
     **{objective: judged_by(objective) for objective in get_args(ObjectiveName)},
     "last, shuffled prior": (*judged_by("last"), "--set", "planner.prior=shuffled"),
@@ -44,7 +46,8 @@ PLANNERS: dict[str, tuple[str, ...]] = {
         for objective in ("last", "reach")
         for parts, options in ((("prior",), PRIOR), (("anchors",), AIMED), (("prior", "anchors"), PRIOR + AIMED))
     },
-    "prior alone": ("--actor", "prior"),
+    "recorded": ("--solver", "recorded", *AIMED),
+    ALONE: ("--actor", "prior"),
 }
 """Every row of the tables, and the options that are typed for it."""
 
@@ -62,9 +65,10 @@ PAIRED = (
     ("reach", "probe"),
     ("path", "last"),
     ("last, prior", "last"),
-    ("last, prior", "prior alone"),
+    ("last, prior", ALONE),
     ("last, anchors", "last"),
     ("last, prior, anchors", "last"),
+    ("recorded", "last, anchors"),
     ("reach, prior", "reach"),
     ("reach, anchors", "reach"),
     ("reach, prior, anchors", "reach"),
@@ -112,8 +116,8 @@ class Bench:
         """One planner on all pairs of every offset."""
         where = ("--dataset", self.dataset, "--protocol", "heldout", "--episodes", str(self.pairs))
         offsets = ("--offsets", ",".join(map(str, OFFSETS)))
-        settings = ("--set", f"planner.iterations={ITERATIONS}", *PLANNERS[planner])
-        command = ("eval", run, *where, *offsets, *settings, "--record", "0")
+        iterations = () if planner == ALONE else ("--set", f"planner.iterations={ITERATIONS}")
+        command = ("eval", run, *where, *offsets, *iterations, *PLANNERS[planner], "--record", "0")
         return Step(f"{run}-{planner.replace(', ', '-')}", "evaluating", command)
 
 
