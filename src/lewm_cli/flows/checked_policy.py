@@ -8,9 +8,11 @@ import numpy.typing as npt
 from lewm_cli import control
 from lewm_cli.config import PlannerConfig
 from lewm_cli.control import Clip, Goal, OnUnlike
+from lewm_cli.flows.anchors import prepare_anchors
 from lewm_cli.flows.calibrate import newest_alarm
 from lewm_cli.flows.stored_run import StoredRun, load
 from lewm_cli.model import WorldModel
+from lewm_cli.report import Output
 from lewm_cli.store import Home, Run
 from lewm_cli.suggestion import command
 
@@ -40,9 +42,13 @@ class Policy(control.Policy):
         tolerance: float = 1.0,
     ) -> None:
         loaded = run if isinstance(run, Run) else load(run)
+        home = loaded.home if isinstance(loaded, StoredRun) else Home.locate()
+        if planner:
+            shown = Output(as_json=False, quiet=False)
+            prepare_anchors(home, loaded, planner, shown.say, shown.progress)
         found = None
         if on_unlike == "raise" and isinstance(loaded.model, WorldModel):
-            found = newest_alarm(loaded.home if isinstance(loaded, StoredRun) else Home.locate(), loaded)
+            found = newest_alarm(home, loaded)
             if found is None:
                 calibrate = command("surprise", "RECORDING", "--run", loaded.name, "--false-alarms", "1%")
                 warnings.warn(

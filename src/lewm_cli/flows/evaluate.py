@@ -37,6 +37,7 @@ from lewm_cli.evaluate import (
     remarks,
 )
 from lewm_cli.flows import Progress, stopped_with
+from lewm_cli.flows.anchors import prepare_anchors, refuse_retrieved
 from lewm_cli.flows.planned import Planned, find_planned
 from lewm_cli.flows.results import Evaluated, find_evaluation, keep_result, results_folder, try_keeping
 from lewm_cli.model import resolve_device
@@ -121,6 +122,9 @@ def evaluate_run(
         )
     if planner := planned[0].protocol.planner:
         find_objective(run, planner)  # a missing head is reported before anything is simulated
+        prepare_anchors(home, run, planner, say, progress)
+        for one in planned:
+            refuse_retrieved(run, planner, one.dataset, one.pairs)
         if record:
             run.recorded_proprio(planned[0].dataset)  # and so is what the latent map needs
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)
@@ -305,6 +309,7 @@ def drive_run(
     protocol = protocol.model_copy(update={"planner": resolve_precision(run, protocol.planner)})
     if remark := nondeterminism(protocol.planner):
         say(f"unusual: {remark}")
+    prepare_anchors(home, run, protocol.planner, say, progress)
     with progress("driving", protocol.budget, "steps") as advance:
         return drive_to_image(run, task.make_simulator(), start_seed, goal, protocol, advance, video)
 

@@ -6,6 +6,8 @@ from lewm_cli.config import Layer
 from lewm_cli.control import ImaginedPlan, imagine_plan, nondeterminism, single_planner
 from lewm_cli.data import read_image
 from lewm_cli.files import try_writing
+from lewm_cli.flows import Progress
+from lewm_cli.flows.anchors import prepare_anchors
 from lewm_cli.model import resolve_device
 from lewm_cli.report import check_plan_file, save_plan
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, load_run
@@ -17,6 +19,7 @@ def plan_between(
     start: Path,
     goal: Path,
     say: Say,
+    progress: Progress,
     *,
     settings: tuple[Layer, ...] = (),
     seed: int = 42,
@@ -46,6 +49,7 @@ def plan_between(
     say(f"planning: {planner.solver}, {planner.iterations} iterations of {planner.candidates} candidates on {on}")
     if said := nondeterminism(planner):
         say(f"unusual: {said}")
+    prepare_anchors(home, run, planner, say, progress)
     plan = imagine_plan(run, *images, planner, seed)
     if output:
         save_plan(output, plan)

@@ -1,6 +1,6 @@
 """Small networks fitted on frozen latents: to judge plans by, and to ask what latents know."""
 
-from lewm_cli.heads.anchors import Anchors, find_anchors
+from lewm_cli.heads.anchors import AnchorIndex, Anchors, find_anchors, save_anchors
 from lewm_cli.heads.decoder import DecoderFit, decode, to_frames
 from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit
 from lewm_cli.heads.imagination import (
@@ -15,7 +15,7 @@ from lewm_cli.heads.imagination import (
 )
 from lewm_cli.heads.kinds import KINDS, StoredHead, find_head, fit_command, read_head, save_head
 from lewm_cli.heads.latent_plane import LatentPlane, recorded_latents
-from lewm_cli.heads.latents import LatentEpisodes, LatentSplit, encode_episodes
+from lewm_cli.heads.latents import LatentEpisodes, LatentSplit, encode_episodes, encode_rows
 from lewm_cli.heads.position import BATCH, ProbeFit, read_coordinates, read_targets, train_mlp
 from lewm_cli.heads.prior import PriorFit
 from lewm_cli.heads.reach import ReachFit
@@ -30,6 +30,7 @@ __all__ = [
     "HORIZON",
     "KINDS",
     "SHUFFLED",
+    "AnchorIndex",
     "Anchors",
     "DecoderFit",
     "HeadFit",
@@ -51,6 +52,7 @@ __all__ = [
     "decode",
     "draw_stretches",
     "encode_episodes",
+    "encode_rows",
     "find_anchors",
     "find_components",
     "find_head",
@@ -66,6 +68,7 @@ __all__ = [
     "read_targets",
     "recorded_blocks",
     "recorded_latents",
+    "save_anchors",
     "save_head",
     "to_frames",
     "train_mlp",

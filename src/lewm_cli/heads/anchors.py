@@ -2,76 +2,165 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
 
 import torch
+from pydantic import PositiveInt, ValidationError
+from safetensors import SafetensorError
 from torch import Tensor
 
-from lewm_cli.store import Run
+from lewm_cli.config import DatasetIdentity
+from lewm_cli.errors import LewmError, MissingError
+from lewm_cli.store import Run, RunResult, head_paths, load_head, write_head
+from lewm_cli.suggestion import command
 
 
-@dataclass(frozen=True)
+class AnchorIndex(RunResult):
+    """The header of a file of anchors: the recording that they are of, and the episodes of it."""
+
+    format: Literal[1] = 1
+    dataset: DatasetIdentity
+    digests: tuple[str, ...]
+    """Of the content of every episode, as `Dataset.episode_digests` has them."""
+    every: PositiveInt
+    """Rows from one kept frame to the next."""
+
+
+@dataclass(frozen=True, eq=False)
 class Anchors:
-    """Latents and action blocks of recorded episodes, in their order.
+    """Latents of recorded frames, and the actions that were taken, of whole episodes one after the other.
 
     Args:
-        latents: (N, D) of all frames, float32.
-        blocks: (N, block_dim) normalized action blocks from each frame on; those that reach beyond an episode's end, or
-            hold unknown actions, are never returned.
-        starts, lengths: (E,) frames of each episode.
-        frameskip: frames in a model step.
+        index: says what they are of.
+        latents: (N, D) float32 of the first row of every episode and every `index.every` rows after it.
+        actions: (M, A) of all rows, normalized; NaN where they are not known.
+        lengths: (E,) rows of each episode, M in all.
+        frameskip: rows in a model step.
     """
 
+    index: AnchorIndex
     latents: Tensor
-    blocks: Tensor
-    starts: Tensor
+    actions: Tensor
     lengths: Tensor
     frameskip: int
 
+    @torch.inference_mode()
     def aim(self, latent: Tensor, goal: Tensor, horizon: int) -> Tensor:
         """The latent (D,) to aim at from a latent (D,) on the way to a goal (D,).
 
         Of all recorded segments the one is taken that begins nearest to here and ends nearest to the goal, by the sum of
         both squared distances; at the frame `horizon` model steps after its begin is aimed, or at the goal itself if the
-        segment is shorter.
+        segment is not longer.
         """
-        begins, ends = (self._padded((self.latents - one).square().sum(dim=-1)) for one in (latent, goal))
-        # The cheapest end at or after every frame, and its place.
-        cheapest, places = ends.flip(1).cummin(dim=1)
-        cheapest, places = cheapest.flip(1), ends.shape[1] - 1 - places.flip(1)
-        found = int((begins + cheapest).argmin())
-        episode, place = divmod(found, ends.shape[1])
-        ahead = horizon * self.frameskip
-        if int(places[episode, place]) - place <= ahead:
-            return goal
-        return self.latents[int(self.starts[episode]) + place + ahead]
+        begins, ends = self._distances(torch.stack([latent, goal]))
+        # The least distance to the goal at or after every frame of its episode. Seen from the end of all, an episode
+        # lies lower than those after it by so much that none of theirs is ever the least.
+        apart = self._owners * (ends.max() - ends.min() + 1)
+        nearest, places = (ends + apart).flip(0).cummin(dim=0)
+        begin = int((begins + nearest.flip(0) - apart).argmin())
+        end = len(ends) - 1 - int(places.flip(0)[begin])
+        ahead = self.ahead(horizon)
+        return goal if end - begin <= ahead else self.latents[begin + ahead]
 
+    @torch.inference_mode()
     def sequences(self, latent: Tensor, horizon: int, count: int) -> Tensor:
-        """The action sequences (count, horizon, block_dim) that were taken from the frames nearest to a latent (D,)."""
-        usable = self._begins(horizon)
-        near = (self.latents[usable] - latent).square().sum(dim=-1).topk(min(count, len(usable)), largest=False).indices
-        rows = usable[near][:, None] + self.frameskip * torch.arange(horizon)
-        found = self.blocks[rows]
-        return found.repeat(-(-count // len(found)), 1, 1)[:count]
+        """The action sequences (S, horizon, block_dim) that were taken from the frames nearest to a latent (D,).
 
-    def _begins(self, horizon: int) -> Tensor:
-        ends = torch.repeat_interleave(self.starts + self.lengths, self.lengths)
-        inside = torch.arange(len(self.latents)) + horizon * self.frameskip < ends
-        return inside.nonzero()[:, 0]
+        They are `count`, or as many as there are.
 
-    def _padded(self, values: Tensor) -> Tensor:
-        """Values (N,) of all frames by episode (E, longest), infinite beyond the end of shorter ones."""
-        padded = torch.full(self._inside.shape, torch.inf)
-        padded[self._inside] = values
-        return padded
+        Raises:
+            LewmError: none of so many model steps is known.
+        """
+        rows = self._rows[:, None] + torch.arange(horizon * self.frameskip, device=self.latents.device)
+        inside = rows[:, -1] < self._stops
+        usable = inside.nonzero()[:, 0]
+        usable = usable[self._known[rows[usable]].all(dim=1)]
+        if not len(usable):
+            raise LewmError(
+                f"no episode of {self.index.dataset.name} has {horizon * self.frameskip} known actions in a row, which "
+                f"{horizon} model steps take; name another recording with planner.anchors, or a smaller planner.horizon"
+            )
+        near = self._distances(latent[None])[0, usable].topk(min(count, len(usable)), largest=False).indices
+        return self.actions[rows[usable[near]]].reshape(len(near), horizon, -1)
+
+    def ahead(self, horizon: int) -> int:
+        """The number of kept frames that is nearest to so many model steps, at least one."""
+        return max(1, round(horizon * self.frameskip / self.index.every))
+
+    def _distances(self, points: Tensor) -> Tensor:
+        """Squared distances (P, N), float64, of points (P, D) to all latents."""
+        products = points.to(self.latents) @ self.latents.T
+        return (self._squares - 2 * products).double() + points.square().sum(dim=-1, keepdim=True)
 
     @cached_property
-    def _inside(self) -> Tensor:
-        return torch.arange(int(self.lengths.max())) < self.lengths[:, None]
+    def _squares(self) -> Tensor:
+        return self.latents.square().sum(dim=-1)
+
+    @cached_property
+    def _kept(self) -> Tensor:
+        """(E,) latents of each episode."""
+        return -(-self.lengths // self.index.every)
+
+    @cached_property
+    def _owners(self) -> Tensor:
+        """(N,) number of the episode of each latent."""
+        return torch.repeat_interleave(self._kept)
+
+    @cached_property
+    def _stops(self) -> Tensor:
+        """(N,) row after the episode of each latent."""
+        return self.lengths.cumsum(0)[self._owners]
+
+    @cached_property
+    def _rows(self) -> Tensor:
+        """(N,) row of each latent."""
+        number = torch.arange(len(self.latents), device=self.latents.device)
+        within = number - (self._kept.cumsum(0) - self._kept)[self._owners]
+        return (self.lengths.cumsum(0) - self.lengths)[self._owners] + self.index.every * within
+
+    @cached_property
+    def _known(self) -> Tensor:
+        """(M,) true for rows whose whole action is known."""
+        return self.actions.isfinite().all(dim=1)
 
 
 def find_anchors(run: Run, name: str) -> Anchors:
-    """TEMPORARY."""
-    import os
-    import pickle
+    """Reads the anchors of a recording that were encoded by a run's present weights, on the device of the run.
 
-    return pickle.load(open(os.environ["ANCHORS"] + "/" + run.name.replace("/", "-") + ".pkl", "rb"))
+    Raises:
+        MissingError: there are none.
+        LewmError: their file is damaged, or they were encoded by other weights.
+    """
+    again = command("eval", run.name, "--set", f"planner.anchors={name}")
+    path = next((path for path in head_paths(run.places, _kind(name)) if path.exists()), None)
+    if path is None:
+        raise MissingError(f"{run.name} has no anchors of {name} yet; they are encoded by: {again}")
+    try:
+        header, tensors = load_head(path)
+        index = AnchorIndex.model_validate_json(header)
+        latents, actions, lengths = (tensors[key] for key in ("latents", "actions", "lengths"))
+        whole = len(index.digests), int(lengths.sum()), int((-(-lengths // index.every)).sum())
+        if whole != (len(lengths), len(actions), len(latents)) or not latents.isfinite().all():
+            raise ValueError("its parts do not belong together")
+    except (OSError, SafetensorError, KeyError, ValidationError, ValueError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise LewmError(f"{path} holds no anchors that can be read ({reason}); encode them again: {again}") from error
+    if index.weights_sha256 != run.sha256:
+        raise LewmError(
+            f"the anchors of {name} for {run.name} were encoded by other weights than it has now; encode them: {again}"
+        )
+    parts = (part.to(run.device) for part in (latents, actions, lengths))
+    return Anchors(index, *parts, frameskip=run.card.inputs.frameskip)
+
+
+def save_anchors(run: Run, name: str, anchors: Anchors) -> Path:
+    """Writes anchors beside their run, or where notes on the run are kept, as `write_head` does; the path of the file."""
+    tensors = {key: getattr(anchors, key).cpu().contiguous() for key in ("latents", "actions", "lengths")}
+    again = command("eval", run.name, "--set", f"planner.anchors={name}")
+    return write_head(run, _kind(name), tensors, anchors.index.model_dump_json(), again=again)
+
+
+def _kind(name: str) -> str:
+    return f"anchors/{quote(name, safe='')}"

@@ -54,10 +54,16 @@ def encode_episodes(
     """Encodes every frame of some episodes (E,), at least one; `frames` are of the model's image size."""
     lengths = dataset.lengths[numbers]
     rows = np.concatenate([dataset.offsets[number] + np.arange(dataset.lengths[number]) for number in numbers])
+    latents = encode_rows(run, dataset, frames, rows, advance)
+    return LatentEpisodes(latents, rows, numbers, np.cumsum(lengths) - lengths, lengths)
+
+
+def encode_rows(run: Run, dataset: Dataset, frames: Frames, rows: np.ndarray, advance: Callable[[int], None]) -> Tensor:
+    """Latents (N, D) of rows (N,), at least one, float32 on the CPU; `frames` are of the model's image size."""
     proprio, parts = run.recorded_proprio(dataset), []
     for start in range(0, len(rows), FRAMES_AT_ONCE):
         together = rows[start : start + FRAMES_AT_ONCE]
         beside = None if proprio is None else proprio[together]
         parts.append(run.embed(frames.rows(together), beside).float().cpu())
         advance(len(together))
-    return LatentEpisodes(torch.cat(parts), rows, numbers, np.cumsum(lengths) - lengths, lengths)
+    return torch.cat(parts)
