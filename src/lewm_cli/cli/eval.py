@@ -27,7 +27,7 @@ ABOUT_PAIRS = (
 
 SIMULATED = (
     *("protocol", "manifest", "seeds", "offsets", "exclude_solved", "references", "solver", "receding", "history"),
-    *("plan_ms", "plan_flops", "video", "record", "workers", "resume", "goal_image", "start_seed"),
+    *("plan_ms", "plan_flops", "plain", "video", "record", "workers", "resume", "goal_image", "start_seed"),
 )
 """Options that mean nothing without a simulator."""
 
@@ -92,6 +92,7 @@ def command(
     bounds: options.Bounds = None,
     plan_ms: options.PlanMs = None,
     plan_flops: options.PlanFlops = None,
+    plain: options.Plain = False,
     settings: options.Settings = None,
     video: Annotated[
         Path | None,
@@ -222,6 +223,7 @@ def command(
             start_seed=start_seed or 0,
             settings=layers,
             video=videos,
+            plain=plain,
             device=device,
             external=external,
         )
@@ -243,6 +245,7 @@ def command(
             video=videos,
             workers=workers,
             resume=resume,
+            plain=plain,
             device=device,
             external=external,
         )

@@ -114,7 +114,7 @@ class Trials(Section):
         return self.tried[0]
 
     def difference(self, this: TriedPlanner, other: TriedPlanner, places: Sequence[int] | None = None) -> Difference:
-        """Success of one that was tried minus that of another, on the pairs of some distances by their places, or of all."""
+        """Success of one minus that of another, on the pairs of some distances by their places, or of all."""
         chosen = range(len(self.pairs)) if places is None else places
         mine, theirs = (np.concatenate([one.reached[place] for place in chosen]) for one in (this, other))
         return Difference.of(mine, theirs, np.concatenate([self.pairs[place].episodes for place in chosen]))

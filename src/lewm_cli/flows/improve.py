@@ -197,7 +197,7 @@ def _find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Say) -
         known = "was trained on clips of all episodes of" if run.card.provenance else "may have been trained on all of"
         record = command("collect", task.name, "--episodes", 200, "--seed", 1, "--name", f"{task.name}/others")
         raise LewmError(
-            f"{run.name} {known} {found.dataset.name}, so none is left to choose a planner by; record others ({record}) "
+            f"{run.name} {known} {found.dataset.name}, so none is left to choose by; record others ({record}), "
             f"and name them: --validation {task.name}/others --dataset {task.name}/others"
         )
     return found

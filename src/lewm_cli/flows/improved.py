@@ -8,10 +8,10 @@ from lewm_cli.store import Home, Run, Say
 
 
 def improved_planner(home: Home, run: Run, say: Say, *, plain: bool) -> tuple[Layer, ...]:
-    """The choice for a run's present weights, said in one line; nothing if there is none, or a plain planner is asked for.
+    """The choice for a run's present weights, said in one line; empty if there is none.
 
     Args:
-        plain: the protocol's planner is wanted.
+        plain: the protocol's planner is asked for.
     """
     if plain or not isinstance(run.model, WorldModel):
         return ()

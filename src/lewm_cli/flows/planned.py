@@ -22,6 +22,7 @@ from lewm_cli.evaluate import (
     refuse_planning,
     write_manifest,
 )
+from lewm_cli.flows.improved import improved_planner
 from lewm_cli.flows.results import results_folder
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, is_unseen
 from lewm_cli.model import WorldModel
@@ -63,6 +64,7 @@ def find_planned(
     offsets: tuple[int, ...],
     references: bool,
     resume: bool,
+    plain: bool,
 ) -> list[Planned]:
     """Choose protocol and pairs, one set of them for every offset; arguments and errors are those of `evaluate_run`."""
     if manifest and offsets:
@@ -73,6 +75,7 @@ def find_planned(
         refuse_planning(run.name, settings, references=references)
         if seeds > 1:
             say(f"note: {run.name} draws nothing, so another seed only changes the random actions")
+    settings = (*improved_planner(home, run, say, plain=plain), *settings)
     stored = read_manifest(manifest) if manifest and manifest.exists() else None
     found = find_protocol(task, protocol or HELD_OUT, settings)
     name = dataset or (stored.dataset.name if stored else None)
