@@ -64,6 +64,7 @@ def command(
         start,
         goal,
         out.say,
+        out.progress,
         settings=layers,
         seed=seed,
         output=output,

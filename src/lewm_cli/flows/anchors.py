@@ -66,8 +66,9 @@ def refuse_retrieved(run: Run, planner: PlannerConfig, dataset: Dataset, pairs: 
     found = sum(dataset.episode_digests[episode] in known for episode in evaluated)
     if found:
         raise LewmError(
-            f"{found} of the {len(evaluated)} episodes to measure on are among the anchors of {planner.anchors}, so the "
-            "way to their goals would only be looked up; name another recording with --dataset, or with planner.anchors"
+            f"{found} of the {len(evaluated)} episodes to measure on are among the anchors of {planner.anchors}, so "
+            "the way to their goals would only be looked up; name another recording with --dataset, or with "
+            "planner.anchors"
         )
 
 
@@ -113,5 +114,5 @@ def _encode(run: Run, recording: Dataset, episodes: np.ndarray, say: Say, progre
         digests=tuple(recording.episode_digests[episode] for episode in episodes),
         every=every,
     )
-    parts = torch.from_numpy(actions.astype(np.float32)), torch.from_numpy(lengths)
-    return Anchors(index, latents, *parts, frameskip=inputs.frameskip)
+    taken = torch.from_numpy(actions.astype(np.float32))
+    return Anchors(index, latents, taken, torch.from_numpy(lengths), inputs.frameskip)

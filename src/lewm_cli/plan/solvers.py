@@ -7,7 +7,7 @@ from lewm_cli.plan.gradient import Gradient
 from lewm_cli.plan.icem import ICEM
 from lewm_cli.plan.mppi import MPPI
 from lewm_cli.plan.random_shooting import RandomShooting
-from lewm_cli.plan.recorded import Recorded
+from lewm_cli.plan.recorded_sequences import Recorded
 from lewm_cli.plan.search import IterativeSolver
 
 SOLVERS: dict[SolverName, type[IterativeSolver]] = {

@@ -50,9 +50,9 @@ class Anchors:
     def aim(self, latent: Tensor, goal: Tensor, horizon: int) -> Tensor:
         """The latent (D,) to aim at from a latent (D,) on the way to a goal (D,).
 
-        Of all recorded segments the one is taken that begins nearest to here and ends nearest to the goal, by the sum of
-        both squared distances; at the frame `horizon` model steps after its begin is aimed, or at the goal itself if the
-        segment is not longer.
+        Of all recorded segments the one is taken that begins nearest to here and ends nearest to the goal, by the sum
+        of both squared distances; at the frame `horizon` model steps after its begin is aimed, or at the goal itself if
+        the segment is not longer.
         """
         begins, ends = self._distances(torch.stack([latent, goal]))
         # The least distance to the goal at or after every frame of its episode. Seen from the end of all, an episode
@@ -151,12 +151,12 @@ def find_anchors(run: Run, name: str) -> Anchors:
         raise LewmError(
             f"the anchors of {name} for {run.name} were encoded by other weights than it has now; encode them: {again}"
         )
-    parts = (part.to(run.device) for part in (latents, actions, lengths))
-    return Anchors(index, *parts, frameskip=run.card.inputs.frameskip)
+    on, skip = run.device, run.card.inputs.frameskip
+    return Anchors(index, latents.to(on), actions.to(on), lengths.to(on), skip)
 
 
 def save_anchors(run: Run, name: str, anchors: Anchors) -> Path:
-    """Writes anchors beside their run, or where notes on the run are kept, as `write_head` does; the path of the file."""
+    """Writes anchors beside their run, or where notes on the run are kept, as `write_head` does; its path."""
     tensors = {key: getattr(anchors, key).cpu().contiguous() for key in ("latents", "actions", "lengths")}
     again = command("eval", run.name, "--set", f"planner.anchors={name}")
     return write_head(run, _kind(name), tensors, anchors.index.model_dump_json(), again=again)
