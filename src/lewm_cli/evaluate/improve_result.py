@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Layer, ObjectiveName, PlannerConfig, Section
 from lewm_cli.evaluate.eval_result import EpisodeResult
+from lewm_cli.plural import counted
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Measurement
 
@@ -53,12 +54,13 @@ class PlannerChoice(Section):
 
     @property
     def parts(self) -> str:
-        """Everything but the effort, in a few words: "reach, prior, anchors of tworoom/demos"."""
+        """What it plans with, in a few words: "reach, prior, anchors"."""
         begun = {False: [], True: ["prior"], "shuffled": ["shuffled prior"]}[self.prior]
-        return ", ".join([self.objective, *begun, *([f"anchors of {self.anchors}"] if self.anchors else [])])
+        return ", ".join([self.objective, *begun, *(["anchors"] if self.anchors else [])])
 
     def __str__(self) -> str:
-        return f"{self.parts}, {self.iterations} iterations"
+        recording = f" of {self.anchors}" if self.anchors else ""
+        return f"{self.parts}{recording}, {counted(self.iterations, 'iteration')}"
 
 
 class TriedPlanner(Section):

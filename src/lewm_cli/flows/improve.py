@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +111,8 @@ def improve_run(
             for planned in {one[0].dataset.name: one[0] for one in (chosen_by, tested_on)}.values():
                 redraw(pool, task, planned.dataset, planned.pairs, say)
             for choice in choices:
-                trying.add(choice)
+                if trying.add(choice).rate == 1:  # no other can reach more
+                    break
             best = trying.trials.best()
             chosen = _cheapest(trying, best).choice if best else None
             testing = _Trying(run, base, pool, progress, tested_on, "test")
@@ -136,10 +137,10 @@ def improve_run(
 
 
 def _choices(plain: PlannerChoice, recording: str) -> list[PlannerChoice]:
-    """All choices of the protocol's effort, by how many parts they have; the protocol's own is the first."""
-    every = product((plain.objective, "reach"), (plain.prior, True), (plain.anchors, recording))
-    found = (plain.changed(objective=objective, prior=prior, anchors=anchors) for objective, prior, anchors in every)
-    return sorted(found, key=lambda one: one.parts.count(","), reverse=False)
+    """All choices of the protocol's effort, those that change less of it before others; its own is the first."""
+    parts = {"objective": "reach", "prior": True, "anchors": recording}
+    chosen = (some for count in range(len(parts) + 1) for some in combinations(parts, count))
+    return [plain.changed(**{part: parts[part] for part in some}) for some in chosen]
 
 
 def _cheapest(trying: "_Trying", best: TriedPlanner) -> TriedPlanner:
