@@ -178,7 +178,7 @@ def test_a_device_that_records_nothing_computes(near: JEPA):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("solver", sorted(SOLVERS))
+@pytest.mark.parametrize("solver", sorted(SOLVERS.keys() - {"recorded"}))
 @pytest.mark.parametrize("tolerance", [0.0, 0.05])
 def test_every_solver_plans_on_a_device_as_on_the_cpu(near, far, recorder, solver: str, tolerance: float):
     config = few(solver, tolerance)

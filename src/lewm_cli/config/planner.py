@@ -55,7 +55,7 @@ class PlannerConfig(Section):
     iterations: PositiveInt = 30
     horizon: PositiveInt = Field(5, description="model steps planned")
     receding: PositiveInt = Field(5, description="model steps executed before replanning")
-    std: PositiveFloat = Field(1.0, description="standard deviation that is drawn with first")
+    std: Own[PositiveFloat] = Field(UNUSED, description="standard deviation that is drawn with first")
     result: Literal["mean", "best"] = Field("mean", description="what the solver drew around last, or the best of all")
     warm_start: bool = Field(False, description="begin at what is left of the plan before")
     bounds: bool = Field(

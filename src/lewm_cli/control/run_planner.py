@@ -187,10 +187,12 @@ class Planner(Actor):
         return [roll_prior(self.run.world_model, self._prior, *pair, self.config) for pair in pairs]
 
     def _recorded(self, cost: Cost) -> Sequence[Tensor]:
-        """Recorded sequences (S, horizon, block_dim) from places like those that are seen, if the solver tries them."""
-        if self._anchors is None or self.config.solver != "recorded" or not isinstance(cost, LatentCost):
+        """Recorded sequences (S, horizon, block_dim), nearest places first, if the solver tries them."""
+        config = self.config
+        if self._anchors is None or config.solver != "recorded" or not isinstance(cost, LatentCost):
             return ()
-        return [self._anchors.sequences(one, self.config.horizon, self.config.candidates) for one in cost.start[:, 0]]
+        count = config.iterations * config.candidates
+        return [self._anchors.sequences(one, config.horizon, count) for one in cost.start[:, 0]]
 
     @cached_property
     def _imagine(self) -> Imaginer:

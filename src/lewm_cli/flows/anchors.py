@@ -74,8 +74,8 @@ def refuse_retrieved(run: Run, planner: PlannerConfig, dataset: Dataset, pairs: 
 
 def _episodes(run: Run, recording: Dataset) -> np.ndarray:
     """Numbers (E,) of the episodes that anchors are taken of."""
-    seen = ~is_unseen(run, recording)
-    return np.flatnonzero(seen if seen.any() else ~seen)
+    own = recording.identity.fingerprint == run.card.dataset.fingerprint
+    return np.flatnonzero(~is_unseen(run, recording)) if own else np.arange(recording.episodes)
 
 
 def _refuse_short(recording: Dataset, episodes: np.ndarray, ahead: int) -> None:

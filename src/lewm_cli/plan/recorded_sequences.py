@@ -6,11 +6,16 @@ from lewm_cli.plan.search import IterativeSolver, Search
 
 
 class Recorded(IterativeSolver):
-    """Plans with the cheapest of the recorded sequences that the problem brings; it draws nothing."""
+    """Plans with the cheapest of the recorded sequences that the problem brings; it draws nothing.
+
+    It takes candidates per iteration, iterations, horizon.
+    """
 
     def run(self, search: Search) -> None:
-        """Evaluate every sequence once."""
-        candidates = torch.stack(list(search.problem.recorded)).to(search.problem.cost.device)
-        for _ in search.iterations(1, candidates.shape[1]):
-            evaluated = search.evaluate(candidates)
+        """Evaluate some more of them in every iteration, in their order."""
+        candidates = self.config.candidates
+        sequences = torch.stack(list(search.problem.recorded)).to(search.problem.cost.device)
+        parts = sequences.split(candidates, dim=1)  # type: ignore[no-untyped-call]
+        for number in search.iterations(min(len(parts), self.config.iterations), candidates):
+            evaluated = search.evaluate(parts[number])
             search.update(search.best, search.best_cost, evaluated.costs.argmin(dim=1, keepdim=True))

@@ -83,7 +83,6 @@ class Search:
     Attributes:
         problem: to solve.
         mean: (E, horizon, block_dim) sequences that the solver has come to; at first the initial mean.
-        std: (E, horizon, block_dim) standard deviations to draw with first.
         best: (E, horizon, block_dim) cheapest candidates so far.
         best_cost: (E,) of them; infinite where no candidate had a finite cost yet.
         last: the iteration that has begun is known to be the last.
@@ -95,7 +94,6 @@ class Search:
         self._budget = Budget(config, problem.flops)
         environments = problem.cost.environments
         self.mean = self.best = problem.initial_mean(config.horizon)
-        self.std = problem.initial_std(self.mean, config.std)
         self.best_cost = self._mean_cost = torch.full((environments,), torch.inf, device=problem.cost.device)
         self.last, self._ended, self._flops_each = False, False, 0
         self._active = torch.ones(environments, dtype=torch.bool)
@@ -119,6 +117,11 @@ class Search:
                 return
             self.last = number + 1 == count or not self._budget.allows(self._flops_each, iterations=2)
             yield number
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviations (E, horizon, block_dim) to draw with first."""
+        return self.problem.initial_std(self.mean, self._config.std)
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers (E, *shape), each environment's from its own generator; zeros where it has ended."""
