@@ -18,7 +18,7 @@ from lewm_cli.data import open_dataset
 from lewm_cli.decode import DecodeResult
 from lewm_cli.diagnose import FilmResult
 from lewm_cli.evaluate import EvalResult, PairManifest
-from lewm_cli.heads import DecoderFit, ProbeFit, ReachFit
+from lewm_cli.heads import DecoderFit, PriorFit, ProbeFit, ReachFit
 from lewm_cli.latent import LatentResult
 from lewm_cli.methods import METHODS, RunCard, TrainConfig
 from lewm_cli.offline import OfflineResult
@@ -42,7 +42,7 @@ MEASURED = (
     Alarm,
     DecodeResult,
 )
-STORED = (*MEASURED, PairManifest, DecoderFit, ProbeFit, ReachFit, RunCard, StoredStatistics, Origin)
+STORED = (*MEASURED, PairManifest, DecoderFit, PriorFit, ProbeFit, ReachFit, RunCard, StoredStatistics, Origin)
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 

@@ -162,6 +162,7 @@ def test_options_of_planning_mean_nothing_to_a_policy(world: Path, typed: tuple[
     [
         ("plan", RUN, "--start", "{image}", "--goal", "{image}", "--output", "{home}/plan.json"),
         ("eval", RUN, "--goal-image", "{image}"),
+        ("eval", RUN, "--actor", "prior"),
         ("fit", RUN),
         ("probe", RUN),
         ("latent", RUN),

@@ -24,7 +24,7 @@ from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.methods import JEPA
 from lewm_cli.model import PlanFlops
-from lewm_cli.plan import Bounds, LatentCost, PerEnvironment, Plan, Problem, WarmStart, find_solver
+from lewm_cli.plan import Bounds, LatentCost, PerEnvironment, Plan, Prior, Problem, WarmStart, find_solver
 from lewm_cli.plan.cost import cost_and_gradient
 from lewm_cli.plan.icem import ColoredNoise
 from lewm_cli.plan.solvers import SOLVERS
@@ -33,7 +33,9 @@ from lewm_cli.tasks import find_task
 
 pytest_plugins = ("recordings", "untrained")
 
-EVERY = sorted(SOLVERS.keys() - {"recorded"})
+EVERY = sorted(set(SOLVERS) - {"recorded"})
+"""Those that draw."""
+
 FEW = {
     "cem": {"elites": 5},
     "icem": {"elites": 5},
@@ -312,6 +314,59 @@ def test_separately_is_bit_for_bit_the_same_with_a_model(small_model: JEPA, solv
         alone = plan(numbers)
         for place, number in enumerate(numbers):
             assert same(alone.of(place), together.of(number))
+
+
+# Priors
+
+
+def guesses(count: int) -> list[Prior]:
+    """A prior for each environment, wide in its first step and narrow in the others."""
+    generator, std = torch.Generator().manual_seed(5), torch.full((HORIZON, WIDTH), 0.1)
+    std[0] = 0.8
+    return [Prior(torch.randn(HORIZON, WIDTH, generator=generator), std) for _ in range(count)]
+
+
+@pytest.mark.parametrize("solver", EVERY)
+def test_search_begins_at_the_prior_with_its_spread(solver: str):
+    priors = guesses(2)
+    plan = find_solver(few(solver, candidates=400, std=0.5), record=True).solve(
+        ask_of(Rugged(targets(2)), priors=priors)
+    )
+    first = plan.history[0].actions
+    for number, prior in enumerate(priors):
+        apart = first[number] - prior.mean
+        assert apart.std(dim=0)[0].mean() == pytest.approx(0.5 * 0.8, rel=0.1)
+        assert apart.std(dim=0)[1:].mean() == pytest.approx(0.5 * 0.1, rel=0.1)
+        assert (apart.mean(dim=0).abs() < 0.2 * prior.std).all()
+        if solver != "icem":  # which tries the mean in its last iteration only
+            assert torch.equal(first[number, 0], prior.mean)
+
+
+@pytest.mark.parametrize("solver", EVERY)
+def test_prior_of_an_environment_is_its_own(solver: str):
+    priors, rugged = guesses(3), Rugged(targets(3))
+    together = PerEnvironment(find_solver(few(solver))).solve(ask_of(rugged, priors=priors))
+    assert same(together, find_solver(few(solver)).solve(ask_of(rugged, priors=priors)))
+    for number in range(3):
+        generators = [torch.Generator().manual_seed(number)]
+        alone = Problem(rugged.of(number), WIDTH, generators, priors=priors[number : number + 1])
+        assert same(find_solver(few(solver)).solve(alone), together.of(number))
+
+
+@pytest.mark.parametrize("solver", EVERY)
+def test_good_prior_shortens_the_search(solver: str):
+    bowl = Bowl(targets(3, scale=1.5))
+    priors = [Prior(target + 0.05, torch.full((HORIZON, WIDTH), 0.1)) for target in bowl.target]
+    config = few(solver, candidates=24, iterations=2, result="best")
+    cost = find_solver(config).solve(ask_of(bowl, priors=priors)).actions - bowl.target
+    assert (cost.square().sum(dim=(1, 2)) < 0.05 * bowl.target.square().sum(dim=(1, 2))).all()
+
+
+def test_warm_start_that_is_given_goes_before_the_prior():
+    kept = torch.empty(0, HORIZON, WIDTH)
+    asked = ask_of(Bowl(targets(2)), priors=guesses(2), warm_starts=[WarmStart(torch.ones(HORIZON, WIDTH), kept), None])
+    assert torch.equal(asked.initial_mean(HORIZON)[0], torch.ones(HORIZON, WIDTH))
+    assert torch.equal(asked.initial_mean(HORIZON)[1], guesses(2)[1].mean)
 
 
 # Warm starts

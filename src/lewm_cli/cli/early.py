@@ -60,7 +60,7 @@ def check_protocol(
         return
     card = read_card(found.files.weights)
     if card.model.latent_dim is None:
-        refuse_planning(found.name, settings, references=references)
+        refuse_planning(f"{found.name} is a policy: it", settings, references=references)
     task = find_task(card.inputs.task)
     if task and task.protocols:
         find_protocol(task, protocol or HELD_OUT, tuple(settings))

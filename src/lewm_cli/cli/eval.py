@@ -21,12 +21,23 @@ EXAMPLES = options.examples(
 
 ABOUT_PAIRS = (
     *("episodes", "dataset", "protocol", "manifest", "seeds", "offsets", "exclude_solved"),
-    *("references", "record", "workers", "resume"),
+    *("actor", "references", "record", "workers", "resume"),
 )
 """Options that --goal-image cannot use, which plans from a reset."""
 
 SIMULATED = (
-    *("protocol", "manifest", "seeds", "offsets", "exclude_solved", "references", "solver", "receding", "history"),
+    *(
+        "protocol",
+        "manifest",
+        "seeds",
+        "offsets",
+        "exclude_solved",
+        "actor",
+        "references",
+        "solver",
+        "receding",
+        "history",
+    ),
     *("plan_ms", "plan_flops", "plain", "video", "record", "workers", "resume", "goal_image", "start_seed"),
 )
 """Options that mean nothing without a simulator."""
@@ -85,6 +96,15 @@ def command(
             rich_help_panel=PAIRS,
         ),
     ] = False,
+    actor: Annotated[
+        str | None,
+        typer.Option(
+            help="run, or prior: what `lewm fit --kind prior` made acts alone, without planning.",
+            show_default="run",
+            rich_help_panel=options.PLANNER,
+            autocompletion=completion.names(completion.words("run", "prior")),
+        ),
+    ] = None,
     solver: options.Solver = None,
     horizon: options.Horizon = None,
     receding: options.Receding = None,
@@ -166,6 +186,7 @@ def command(
         ("--episodes", "pairs", episodes),
         ("--seed", "seed", seed),
         ("--exclude-solved", "solved_starts", "exclude" if exclude_solved else None),
+        ("--actor", "actor", actor),
         ("--solver", "planner.solver", solver),
         ("--horizon", "planner.horizon", horizon),
         ("--receding", "planner.receding", receding),

@@ -10,9 +10,10 @@ from lewm_cli.cli import completion, early, options
 EXAMPLES = options.examples(
     "lewm fit tworoom/delta",
     "lewm eval tworoom/delta --set planner.objective=reach",
+    "lewm fit tworoom/delta --kind prior",
+    "lewm eval tworoom/delta --set planner.prior=true",
     "lewm fit tworoom/delta --kind probe",
     "lewm fit tworoom/delta --kind decoder --steps 5000",
-    "lewm fit tworoom/delta --seed 1 --steps 5000 --json",
 )
 
 
@@ -21,9 +22,10 @@ def command(
     kind: Annotated[
         str,
         typer.Option(
-            help="reach: how many steps to the goal; probe: where things are; decoder: the frame.",
-            metavar="reach|probe|decoder",
-            autocompletion=completion.names(completion.words("reach", "probe", "decoder")),
+            help="reach: how many steps to the goal; prior: what to do next; probe: where things are; decoder: "
+            "the frame.",
+            metavar="reach|prior|probe|decoder",
+            autocompletion=completion.names(completion.words("reach", "prior", "probe", "decoder")),
         ),
     ] = "reach",
     dataset: Annotated[
@@ -46,7 +48,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Fit a small head to frozen latents: plans can be judged by it instead of by latent distance, or frames drawn.
+    """Fit a small head to frozen latents: plans are judged by it or begin at what it says, or frames are drawn.
 
     It is fitted to episodes that the run was trained on, and tested on those it held out. Beside the reachability
     head stand the same head with shuffled labels, which must tell nothing, and the latent distance.
@@ -71,5 +73,14 @@ def command(
     )
     output.result(fit.model_dump(mode="json"), lambda: head_tables(fit))
     output.say(f"stored: {path}")
-    judged = ("eval", fit.run, "--set", f"planner.objective={fit.kind}")
-    output.say(f"next: {suggestion.command(*(('decode', fit.run) if kind == 'decoder' else judged))}")
+    output.say(f"next: {_next(kind, fit.run)}")
+
+
+def _next(kind: str, run: str) -> str:
+    match kind:
+        case "decoder":
+            return suggestion.command("decode", run)
+        case "prior":
+            return suggestion.command("eval", run, "--set", "planner.prior=true")
+        case _:
+            return suggestion.command("eval", run, "--set", f"planner.objective={kind}")

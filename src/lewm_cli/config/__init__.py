@@ -32,7 +32,7 @@ from lewm_cli.config.model import (
     WorldModelConfig,
 )
 from lewm_cli.config.optimization import DataConfig, EvalConfig, MonitorConfig, OptimizerConfig, ScheduleConfig
-from lewm_cli.config.planner import ObjectiveName, PlannerConfig, SolverName
+from lewm_cli.config.planner import ObjectiveName, PlannerConfig, PriorName, SolverName
 from lewm_cli.config.protocol import OWN_FIELDS, EvalProtocol, Expectation, ReferencesConfig
 from lewm_cli.config.section import Section
 
@@ -71,6 +71,7 @@ __all__ = [
     "PixelStats",
     "PlannerConfig",
     "PredictorConfig",
+    "PriorName",
     "ProjectorConfig",
     "ProprioConfig",
     "ProprioStats",

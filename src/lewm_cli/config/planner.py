@@ -15,6 +15,9 @@ distance of the positions that a probe reads (`probe`); the steps to the goal th
 (`reach`), or such a head that was fitted to encoded latents alone (`reach-encoded`) or to shuffled labels
 (`reach-shuffled`)."""
 
+PriorName = bool | Literal["shuffled"]
+"""The behavior prior that is asked: none, the fitted one, or its control that learned from shuffled actions."""
+
 Value = TypeVar("Value")
 
 if TYPE_CHECKING:
@@ -65,9 +68,7 @@ class PlannerConfig(Section):
     milliseconds: PositiveFloat | None = Field(None, description="wall time of a plan; at least one iteration is made")
     flops: PositiveFloat | None = Field(None, description="operations of a plan; at least one iteration is made")
     objective: ObjectiveName = Field("last", description="what a plan costs; probe and reach need lewm fit")
-    prior: bool | Literal["shuffled"] = Field(
-        False, description="begin at what recorded behavior would do, or at what a head of shuffled goals says"
-    )
+    prior: PriorName = Field(False, description="begin at what recorded behavior would do; shuffled for the control")
     anchors: str | None = Field(None, description="recording, at a frame of which on the way to the goal plans aim")
     history: PositiveInt | None = Field(None, description="steps looked back at while imagining; the model's")
     precision: Literal["float32", "bfloat16", "auto"] = Field(

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from lewm_cli.config.planner import PlannerConfig
+from lewm_cli.config.planner import PlannerConfig, PriorName
 from lewm_cli.config.section import Section
 
 Sampler = Literal["episodes", "rows", "rows-original"]
@@ -13,6 +13,9 @@ Sampler = Literal["episodes", "rows", "rows-original"]
 
 Gate = Literal["simulator", "swept", "route", "wrapped", "tight"]
 """The success criteria; a task has the simulator's own and some of the others."""
+
+Acting = Literal["run", "prior"]
+"""What acts: the run itself, which plans or is a policy, or its behavior prior without planning."""
 
 SolvedStarts = Literal["count", "exclude", "redraw"]
 """The treatment of pairs whose start is a solution: counted, left out of the headline, or replaced by others."""
@@ -35,7 +38,8 @@ class EvalProtocol(Section):
     only: str | None = Field(None, description="group of pairs to draw from, like 'other room'")
     solved_starts: SolvedStarts = "count"
     gate: Gate = "simulator"
-    planner: PlannerConfig | None = Field(PlannerConfig(), description="none for a policy, which plans nothing")
+    actor: Acting = Field("run", description="what acts: run, or prior for its behavior prior without planning")
+    planner: PlannerConfig | None = Field(PlannerConfig(), description="none for what acts without planning")
 
     @model_validator(mode="after")
     def _pairs_can_be_drawn(self) -> Self:
@@ -53,6 +57,16 @@ class EvalProtocol(Section):
         """The settings of planning, which every evaluation of a world model has."""
         assert self.planner is not None
         return self.planner
+
+    @property
+    def way(self) -> Literal["planning", "prior", "policy"]:
+        """The word for what acts."""
+        return "planning" if self.planner else "prior" if self.actor == "prior" else "policy"
+
+    @property
+    def prior(self) -> PriorName:
+        """The behavior prior that is asked, by the planner or by itself; False if none is."""
+        return self.actor == "prior" if self.planner is None else self.planner.prior
 
     @property
     def drawn_with(self) -> int:

@@ -25,14 +25,16 @@ if TYPE_CHECKING:
     from lewm_cli.control.planner_settings import nondeterminism, single_planner, task_planner
     from lewm_cli.control.policy import Goal, LimitCounts, Look, OnUnlike, Policy, Seen
     from lewm_cli.control.policy_actor import PolicyActor
+    from lewm_cli.control.prior_actor import PriorActor
     from lewm_cli.control.random_actor import ActionSampler, NoActionActor, RandomActor
     from lewm_cli.control.real_time import RealTime
-    from lewm_cli.control.run_actor import find_actor, settle_planner
+    from lewm_cli.control.run_actor import find_actor, find_protocol_actor, settle_planner
     from lewm_cli.control.run_planner import (
         PlannedEpisode,
         Planner,
         embed_observations,
         find_objective,
+        find_prior,
         resolve_precision,
     )
     from lewm_cli.control.swm_solver import SwmSolver
@@ -69,6 +71,7 @@ __all__ = [
     "Planner",
     "Policy",
     "PolicyActor",
+    "PriorActor",
     "RandomActor",
     "RealTime",
     "Robot",
@@ -79,6 +82,8 @@ __all__ = [
     "embed_observations",
     "find_actor",
     "find_objective",
+    "find_prior",
+    "find_protocol_actor",
     "imagine_plan",
     "nondeterminism",
     "resolve_precision",

@@ -51,13 +51,15 @@ class Actor(ABC):
     Attributes:
         steps: environment steps to take before it is asked again.
         at_once: episodes that are worth having active at once.
-        head_sha256: of the file of the head that it uses, if it uses one.
+        head_sha256: of the file of the head that it judges plans by, if it does.
+        prior_sha256: of the file of the behavior prior that it asks, if it does.
         clock: times its parts; an evaluation sets its own.
     """
 
     steps: int = 1
     at_once: int = 64
     head_sha256: str | None = None
+    prior_sha256: str | None = None
 
     def __init__(self) -> None:
         self.clock = Clock()

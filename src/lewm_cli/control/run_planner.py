@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Event
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lewm_cli.accelerate import fastest_dtype
-from lewm_cli.config import Inputs, PlannerConfig
+from lewm_cli.config import Inputs, PlannerConfig, PriorName
 from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Observation
 from lewm_cli.control.limits import known_bounds
 from lewm_cli.errors import LewmError, UsageError
@@ -82,7 +82,8 @@ class Planner(Actor):
         super().__init__()
         self.run, self.config = run, resolve_precision(run, config)
         self.objective, self.head_sha256 = find_objective(run, self.config)
-        self._prior = find_prior(run, self.config)
+        self._prior = find_prior(run, self.config.prior)
+        self.prior_sha256 = self._prior and self._prior.sha256
         self._anchors = find_anchors(run, self.config.anchors) if self.config.anchors else None
         self.steps = self.config.receding * run.card.inputs.frameskip
         self.solver = solver or find_solver(self.config)
@@ -180,11 +181,15 @@ class Planner(Actor):
         return actions.denormalize(blocks.numpy().reshape(len(blocks), -1, actions.dim))
 
     def _priors(self, cost: Cost) -> Sequence[Prior]:
-        """What the prior says, asked for each environment by itself, so that no other has a say in its rounding."""
+        """Ask the prior, if there is one; on a CPU for each by itself, so that no other has a say in its rounding."""
         if self._prior is None or not isinstance(cost, LatentCost):
             return ()
-        pairs = zip(cost.start[:, 0], cost.goal, strict=True)
-        return [roll_prior(self.run.world_model, self._prior, *pair, self.config) for pair in pairs]
+        roll = partial(roll_prior, self.run.world_model, self._prior.head, config=self.config)
+        starts, goals = cost.start[:, 0], cost.goal
+        if self.run.device.type != "cpu" or len(starts) == 1:
+            return roll(starts, goals)
+        with ThreadPoolExecutor(available_cores()) as pool:
+            return [prior for (prior,) in pool.map(roll, starts[:, None], goals[:, None])]
 
     def _recorded(self, cost: Cost) -> Sequence[Tensor]:
         """Recorded sequences (S, horizon, block_dim), nearest places first, if the solver tries them."""
@@ -253,28 +258,40 @@ def find_objective(run: Run, planner: PlannerConfig) -> RunObjective:
             return RunObjective(Reachability(head.to(run.device)), stored.sha256)  # type: ignore[arg-type]
 
 
-def find_prior(run: Run, planner: PlannerConfig) -> PriorHead | None:
-    """Read the prior that a planner begins at, on the device of the run; None if it begins at none.
+class RunPrior(NamedTuple):
+    """A behavior prior of a run, and the sha256 of the file of its head."""
+
+    head: PriorHead
+    sha256: str
+
+
+def find_prior(run: Run, name: PriorName) -> RunPrior | None:
+    """Read a prior, on the device of the run; None if none is asked for.
 
     Raises MissingError, LewmError: see `find_objective`.
     """
-    if not planner.prior:
+    if not name:
         return None
-    networks = find_head(run, "prior").networks
-    return networks[SHUFFLED if planner.prior == "shuffled" else FITTED].to(run.device)  # type: ignore[return-value]
+    stored = find_head(run, "prior")
+    head = stored.networks[SHUFFLED if name == "shuffled" else FITTED]
+    return RunPrior(head.to(run.device), stored.sha256)  # type: ignore[arg-type]
 
 
 @torch.inference_mode()
-def roll_prior(model: WorldModel, head: PriorHead, latent: Tensor, goal: Tensor, config: PlannerConfig) -> Prior:
-    """Imagine what a prior would do from a latent (D,) to a goal (D,), one block after the other."""
-    latents, means, stds, history = [latent], list[Tensor](), list[Tensor](), config.history or model.history
-    for _ in range(config.horizon):
-        mean, std = head(latents[-1], goal)
+def roll_prior(
+    model: WorldModel, head: PriorHead, starts: Tensor, goals: Tensor, config: PlannerConfig
+) -> Sequence[Prior]:
+    """Imagine what a prior would do from latents (E, D) towards goals (E, D), one block after the other."""
+    latents, means, stds, history = [starts], list[Tensor](), list[Tensor](), config.history or model.history
+    for step in range(config.horizon):
+        if step:
+            window = slice(max(0, step - history), None)
+            acted = model.embed_actions(torch.stack(means, dim=1))[:, window]
+            latents.append(model.predict(torch.stack(latents[window], dim=1), acted)[:, -1])
+        mean, std = head(latents[-1], goals)
         means, stds = [*means, mean], [*stds, std]
-        window = slice(max(0, len(latents) - history), None)
-        acted = model.embed_actions(torch.stack(means)[None])[:, window]
-        latents.append(model.predict(torch.stack(latents[window])[None], acted)[0, -1])
-    return Prior(torch.stack(means).cpu(), torch.stack(stds).cpu())
+    every = zip(torch.stack(means, dim=1).cpu(), torch.stack(stds, dim=1).cpu(), strict=True)
+    return [Prior(mean, std) for mean, std in every]
 
 
 def normalized_bounds(run: Run) -> Bounds:

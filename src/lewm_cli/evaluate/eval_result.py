@@ -107,7 +107,7 @@ class EvalResult(Measurement):
     """Plans that were made; a policy plans nothing, and the times that it acted are counted."""
     seconds_per_plan: float
     iterations_per_plan: float | None
-    """Solver iterations, mean; None for a policy."""
+    """Solver iterations, mean; None where nothing is planned."""
     flops_per_plan: float
     """Operations of the plain rollout, or of a policy's forward pass, mean."""
     seconds_per_episode: float
@@ -118,6 +118,8 @@ class EvalResult(Measurement):
     redrawn: Redrawn | None
     head_sha256: str | None
     """Digest of the file of the head that plans were judged by; None if the objective asks none."""
+    prior_sha256: str | None = None
+    """Digest of the file of the behavior prior that plans began at, or that acted; None if none was asked."""
     references: References | None = None
     """None if none were asked for."""
     episodes: tuple[EpisodeResult, ...]

@@ -88,6 +88,7 @@ def evaluate(
         workers=pool.workers,
         redrawn=redrawn,
         head_sha256=actor.head_sha256,
+        prior_sha256=actor.prior_sha256,
         **summarize(episodes, protocol, count_plans(episodes, protocol, actor), clock.spent, time.monotonic() - begun),
     )
 

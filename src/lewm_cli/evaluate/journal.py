@@ -9,7 +9,7 @@ from typing import IO
 from pydantic import ValidationError
 
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
-from lewm_cli.control import TimeSplit, find_objective
+from lewm_cli.control import TimeSplit, find_objective, find_prior
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate.eval_result import EpisodeResult
 from lewm_cli.files import lock_path, locked, write_text
@@ -26,6 +26,8 @@ class Journaled(Section):
     weights_sha256: str
     head_sha256: str | None = None
     """Digest of the head that plans are judged by, if one is asked."""
+    prior_sha256: str | None = None
+    """Digest of the behavior prior, if one is asked."""
     dataset: DatasetIdentity
     protocol: EvalProtocol
     plans_by: str = "model"
@@ -40,9 +42,11 @@ class Journaled(Section):
         cls, run: Run, dataset: Dataset, pairs: list[Pair], protocol: EvalProtocol, plans_by: str = "model"
     ) -> "Journaled":
         """Describes an evaluation that is about to begin."""
+        prior = find_prior(run, protocol.prior)
         return cls(
             weights_sha256=run.sha256,
             head_sha256=find_objective(run, protocol.planner).head_sha256 if protocol.planner else None,
+            prior_sha256=prior.sha256 if prior else None,
             dataset=dataset.identity,
             protocol=protocol,
             plans_by=plans_by,

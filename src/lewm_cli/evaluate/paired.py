@@ -31,6 +31,8 @@ class ComparedResult(Section):
     weights_sha256: str
     head_sha256: str | None
     """Digest of the file of the head that plans were judged by; None if the objective asks none."""
+    prior_sha256: str | None = None
+    """Digest of the file of the behavior prior; None if none was asked."""
     held_out: bool
     protocol: EvalProtocol
     success: Rate
@@ -100,6 +102,7 @@ def compare(results: Sequence[NamedResult]) -> PairedComparison:
                 run=named.result.run,
                 weights_sha256=named.result.weights_sha256,
                 head_sha256=named.result.head_sha256,
+                prior_sha256=named.result.prior_sha256,
                 held_out=named.result.held_out,
                 protocol=named.result.protocol,
                 success=Rate.of(success, clusters),

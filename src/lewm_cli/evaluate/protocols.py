@@ -33,22 +33,27 @@ def find_protocol(task: Task, name: str, settings: tuple[Layer, ...] = ()) -> Ev
             )
     unchanged = EvalProtocol.build(own.tree, own.source)
     merged = merge_layers([own, *settings])
+    if merged.tree.get("actor") == "prior":
+        refuse_planning("the prior alone", settings, references=False)
     protocol = EvalProtocol.build(merged.tree, merged.source)
     if protocol.gate not in task.success_criteria:
         raise UsageError(f"{task.name} has no gate {protocol.gate!r}; choose {' or '.join(task.success_criteria)}")
+    if protocol.actor == "prior":
+        protocol = protocol.model_copy(update={"planner": None})
+        unchanged = unchanged.model_copy(update={"planner": None})
     before, after = (_flat(one.model_dump()) for one in (unchanged, protocol))
     return protocol.model_copy(update={"changed": tuple(key for key in after if after[key] != before[key])})
 
 
-def refuse_planning(run: str, settings: Iterable[Layer], *, references: bool) -> None:
-    """Raises a UsageError if something about planning was typed for a run that is a policy."""
+def refuse_planning(acting: str, settings: Iterable[Layer], *, references: bool) -> None:
+    """Raises a UsageError if something about planning was typed for what acts without; the error begins with that."""
     typed = [layer.source for layer in settings if "planner" in layer.tree]
     if references:
         typed.append("--references")
     if typed:
         raise UsageError(
-            f"{run} is a policy: it acts in one forward pass per step and plans nothing, so {typed[0]} means nothing "
-            "to it; leave it out"
+            f"{acting} acts in one forward pass per step and plans nothing, so {typed[0]} means nothing to it; "
+            "leave it out"
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lewm_cli.config import Layer, ReferencesConfig, merge_layers
-from lewm_cli.control import find_actor, find_objective, nondeterminism, resolve_precision
+from lewm_cli.control import find_objective, find_prior, find_protocol_actor, nondeterminism, resolve_precision
 from lewm_cli.data import read_image
 from lewm_cli.diagnose import (
     PlansBy,
@@ -124,8 +124,9 @@ def evaluate_run(
             f"note: this state was chosen by its success on {len(made.chosen_by.pairs)} other pairs of these episodes, "
             "so the rate may be a little too good; --dataset with another recording measures without that"
         )
+    find_prior(run, planned[0].protocol.prior)  # a missing head is reported before anything is simulated
     if planner := planned[0].protocol.planner:
-        find_objective(run, planner)  # a missing head is reported before anything is simulated
+        find_objective(run, planner)
         prepare_anchors(home, run, planner, say, progress)
         for one in planned:
             refuse_retrieved(run, planner, one.dataset, one.pairs)
@@ -230,7 +231,7 @@ class _Evaluation:
                 planned.dataset,
                 planned.pairs,
                 protocol,
-                find_actor(self.run, protocol.planner),
+                find_protocol_actor(self.run, protocol),
                 held_out=planned.held_out,
                 advance=advance,
                 film=video,

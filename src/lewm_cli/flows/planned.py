@@ -28,6 +28,7 @@ from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, is_unseen
 from lewm_cli.model import WorldModel
 from lewm_cli.simulate import Pair
 from lewm_cli.store import Home, Run, Say
+from lewm_cli.suggestion import command
 from lewm_cli.tasks import Task
 
 
@@ -72,10 +73,9 @@ def find_planned(
     if references and seeds > 1:
         raise UsageError("--references are of one seed of planning; leave --seeds out, or --references")
     if not isinstance(run.model, WorldModel):
-        refuse_planning(run.name, settings, references=references)
-        if seeds > 1:
-            say(f"note: {run.name} draws nothing, so another seed only changes the random actions")
-    settings = (*improved_planner(home, run, say, plain=plain), *settings)
+        refuse_planning(f"{run.name} is a policy: it", settings, references=references)
+    acts_alone = any(layer.tree.get("actor") == "prior" for layer in settings)
+    settings = (*improved_planner(home, run, say, plain=plain or acts_alone), *settings)
     stored = read_manifest(manifest) if manifest and manifest.exists() else None
     found = find_protocol(task, protocol or HELD_OUT, settings)
     name = dataset or (stored.dataset.name if stored else None)
@@ -83,6 +83,11 @@ def find_planned(
     if protocol is None and found.episodes == "unseen" and not among.held_out:
         found = find_protocol(task, RELEASE, settings)
     say(f"protocol: {found}, {found.purpose}")
+    if found.actor == "prior":
+        run.require_world_model(f"it has no prior; leave actor out: {command('eval', run.name)}")
+        refuse_planning("the prior alone", (), references=references)
+    if seeds > 1 and (found.actor == "prior" or not isinstance(run.model, WorldModel)):
+        say(f"note: {run.name} draws nothing, so another seed only changes the random actions")
     if references and found.planning.objective == "path":
         raise UsageError(
             "--references see where plans lead and not the way there, which planner.objective=path is about; leave one "
@@ -91,7 +96,7 @@ def find_planned(
     ratio = found.budget / found.offset  # steps allowed for each step to the goal
     layers = [Layer("--offsets", {"offset": offset, "budget": max(1, round(ratio * offset))}) for offset in offsets]
     protocols = [find_protocol(task, found.name, (*settings, layer)) for layer in layers] or [found]
-    planner = settle_planner(run, found.planning)
+    planner = found.planner and settle_planner(run, found.planner)
     planned = [
         _plan(run, task, among, one.model_copy(update={"planner": planner}), manifest, stored, say) for one in protocols
     ]

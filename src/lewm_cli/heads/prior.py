@@ -176,7 +176,8 @@ def _train_head(
         if shuffled:
             blocks = blocks[torch.randperm(BATCH, generator=generator)]
         mean, std = head(torch.cat([latents[here], imagined.latents[drawn]]), latents[goals])
-        return (((blocks - mean) / std).square() / 2 + std.log()).mean()
+        likelihood: Tensor = (((blocks - mean) / std).square() / 2 + std.log()).mean()
+        return likelihood
 
     optimize(head, loss, steps, advance)
     return head.eval()

@@ -3,7 +3,7 @@
 from lewm_cli.model.batch import Batch
 from lewm_cli.model.device import has_bf16, resolve_device
 from lewm_cli.model.difference_decoder import DifferenceDecoder
-from lewm_cli.model.flops import ComponentProfile, PlanFlops, profile, step_flops
+from lewm_cli.model.flops import ComponentProfile, PlanFlops, prior_flops, profile, step_flops
 from lewm_cli.model.frame_decoder import FrameDecoder
 from lewm_cli.model.frozen_encoder import FrozenEncoder
 from lewm_cli.model.goal_predictor import Critic, GoalPredictor
@@ -50,6 +50,7 @@ __all__ = [
     "normalize_pixels",
     "onednn_is_faster",
     "perceptron",
+    "prior_flops",
     "profile",
     "resolve_device",
     "rollout",

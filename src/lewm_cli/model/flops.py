@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from lewm_cli.config import ProprioConfig
+from lewm_cli.model.heads import PriorHead
 from lewm_cli.model.network import GoalConditionedPolicy, Network
 from lewm_cli.model.rollout import rollout
 from lewm_cli.model.world_model import WorldModel
@@ -113,6 +114,12 @@ class ComponentProfile:
 def step_flops(policy: GoalConditionedPolicy) -> int:
     """FLOPs of matrix products in acting once, which is all that a policy computes between two frames."""
     return _count(policy, _acting(policy)).total()
+
+
+def prior_flops(model: WorldModel, head: PriorHead) -> int:
+    """FLOPs of matrix products in acting once by a behavior prior: the frame to its latent, and the head."""
+    seen = _zeros(model, model.config.latent_dim)
+    return _count(model, lambda: head(_embedded(model)[0], seen)[0]).total()
 
 
 def profile(model: Network) -> tuple[ComponentProfile, ...]:

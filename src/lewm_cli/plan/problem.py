@@ -94,10 +94,10 @@ class Problem:
         )
 
     def initial_mean(self, horizon: int) -> Tensor:
-        """The sequences (E, horizon, block_dim) to draw around first: priors, warm starts, or else the mean action."""
-        if self.priors:
-            return torch.stack([prior.mean for prior in self.priors]).to(self.cost.device)
+        """The sequences (E, horizon, block_dim) to draw around first: warm starts, priors, or else the mean action."""
         mean = torch.zeros(self.cost.environments, horizon, self.block_dim)
+        for number, prior in enumerate(self.priors):
+            mean[number] = prior.mean
         for number, warm_start in enumerate(self.warm_starts):
             if warm_start is not None:
                 mean[number] = warm_start.mean

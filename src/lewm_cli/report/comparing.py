@@ -116,7 +116,8 @@ def _notes(comparison: PairedComparison) -> Iterator[str]:
 
 
 def _acts(protocol: EvalProtocol) -> str:
-    return "plans" if protocol.planner else "acts in one forward pass per step"
+    prior = " by its prior alone" if protocol.way == "prior" else ""
+    return "plans" if protocol.planner else f"acts{prior} in one forward pass per step"
 
 
 def _planned_otherwise(one: ComparedResult, baseline: ComparedResult) -> Iterator[str]:
@@ -126,6 +127,8 @@ def _planned_otherwise(one: ComparedResult, baseline: ComparedResult) -> Iterato
         if value != theirs[key]:
             said = ("nothing" if each is None else str(each) for each in (value, theirs[key]))
             yield f"{key} {' instead of '.join(said)}"
-    refitted = one.head_sha256 != baseline.head_sha256 and one.weights_sha256 == baseline.weights_sha256
-    if refitted and mine["objective"] == theirs["objective"]:
-        yield "by another head of the same weights"
+    if one.weights_sha256 == baseline.weights_sha256:
+        if one.head_sha256 != baseline.head_sha256 and mine["objective"] == theirs["objective"]:
+            yield "by another head of the same weights"
+        if one.prior_sha256 != baseline.prior_sha256 and mine["prior"] == theirs["prior"]:
+            yield "from another prior of the same weights"

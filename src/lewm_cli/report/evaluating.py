@@ -102,7 +102,8 @@ def _measured_by(result: EvalResult, goals: str) -> str:
     seen = "episodes never trained on" if result.held_out else "EPISODES IT MAY HAVE BEEN TRAINED ON"
     seeds = len(result.success_by_seed)
     planned = f", {seeds} seeds{' of planning' if result.protocol.planner else ''}" if seeds > 1 else ""
-    return f"{result.run} on {result.dataset.name}, protocol {result.protocol}: {goals}{seen}{planned}"
+    acting = " (its prior alone)" if result.protocol.way == "prior" else ""
+    return f"{result.run}{acting} on {result.dataset.name}, protocol {result.protocol}: {goals}{seen}{planned}"
 
 
 def _intervals(result: EvalResult) -> str:
@@ -113,7 +114,7 @@ def _time_split(result: EvalResult) -> str:
     spent = max(result.seconds_per_episode * len(result.episodes), 1e-9)
     split = result.split.model_dump()
     if result.protocol.planner is None:  # it embeds nothing by itself
-        split = {"simulator": split["simulator"], "policy": split["planner"], "random": split["random"]}
+        split = {"simulator": split["simulator"], result.protocol.way: split["planner"], "random": split["random"]}
     shares = ", ".join(f"{part} {seconds / spent:.0%}" for part, seconds in split.items())
     by = "this process" if result.workers == 1 else f"{result.workers} processes"
     drifted = result.redrawn is not None and not result.redrawn.alike

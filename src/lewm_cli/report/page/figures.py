@@ -95,7 +95,11 @@ def _rates(result: EvalResult) -> Drawing:
         name = "all pairs" if group.name == "all" else group.name
         axes.text(0, y, f"{name}, n = {group.pairs}", color=INK, va="center", fontweight="bold")
         walls = [("clear of walls", group.route_valid, THIRD)] if group.route_valid else []
-        for label, rate, color in [(_way(result), group.success, MODEL), *walls, ("random", group.random, BASELINE)]:
+        for label, rate, color in [
+            (result.protocol.way, group.success, MODEL),
+            *walls,
+            ("random", group.random, BASELINE),
+        ]:
             y -= 1
             mark_interval(axes, y, 100 * rate.low, 100 * rate.rate, 100 * rate.high, color)
             axes.text(104, y, f"{label} {percent(rate.rate)}", color=color if color != BASELINE else MUTED, va="center")
@@ -108,7 +112,7 @@ def _rates(result: EvalResult) -> Drawing:
     axes.set_xlabel("pairs whose goal was reached (%), 95% intervals", loc="left")
     overall = result.overall
     chance = f"random actions {percent(overall.random.rate)}"
-    acting = "Planning" if result.protocol.planner else "The policy"
+    acting = "Planning" if result.protocol.planner else f"The {result.protocol.way}"
     return finish(figure, "success", f"{acting} reaches {percent(overall.success.rate)} of the goals, {chance}")
 
 
@@ -127,16 +131,12 @@ def _reached(result: EvalResult) -> Drawing:
     axes.set_yticks(range(0, 101, 25))
     axes.set_title("pairs whose goal was reached (%)")
     axes.set_xlabel("environment steps since the start", loc="left")
-    label_ends(axes, [(100 * share[-1], _way(result), MODEL), (chance, f"random,\nafter {budget}", MUTED)])
+    label_ends(axes, [(100 * share[-1], result.protocol.way, MODEL), (chance, f"random,\nafter {budget}", MUTED)])
     half = np.flatnonzero(share >= 0.5)
     title = f"{percent(share[-1])} of the goals are reached within {budget} environment steps"
     if len(half) and half[0] > 0:
         title = f"Half of the goals are reached within {half[0]} environment steps"
     return finish(figure, "reached", title)
-
-
-def _way(result: EvalResult) -> str:
-    return "planning" if result.protocol.planner else "policy"
 
 
 def draw_comparison(comparison: PairedComparison) -> list[Drawing]:
