@@ -1,26 +1,23 @@
 """The result of improving a planner: what was chosen on some pairs, and what it gains on others."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import PositiveInt
 
-from lewm_cli.config import DatasetIdentity, EvalProtocol, Layer, ObjectiveName, PlannerConfig, Section
+from lewm_cli.config import DatasetIdentity, EvalProtocol, Layer, ObjectiveName, PlannerConfig, PriorName, Section
 from lewm_cli.evaluate.eval_result import EpisodeResult
 from lewm_cli.plural import counted
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Measurement
-
-CONTROLS = {"reach": "shuffled reach", "prior": "shuffled prior"}
-"""Names of the controls, by the part of a choice that one of shuffled labels stands in for."""
 
 
 class PlannerChoice(Section):
     """The settings of a planner that are chosen; all others are the protocol's."""
 
     objective: ObjectiveName
-    prior: bool | Literal["shuffled"]
+    prior: PriorName
     anchors: str | None
     """The recording whose frames are aimed at; None for the goal itself."""
     iterations: PositiveInt
@@ -47,9 +44,9 @@ class PlannerChoice(Section):
         """The same choice by their names, with a head of shuffled labels in place of one that was chosen."""
         found = {}
         if self.objective == "reach":
-            found[CONTROLS["reach"]] = self.changed(objective="reach-shuffled")
+            found["shuffled reach"] = self.changed(objective="reach-shuffled")
         if self.prior:
-            found[CONTROLS["prior"]] = self.changed(prior="shuffled")
+            found["shuffled prior"] = self.changed(prior="shuffled")
         return found
 
     @property
@@ -66,7 +63,8 @@ class PlannerChoice(Section):
 class TriedPlanner(Section):
     """A choice that was tried on some pairs."""
 
-    choice: PlannerChoice
+    choice: PlannerChoice | None
+    """None for the prior alone, which acts without planning."""
     reached: tuple[tuple[bool, ...], ...]
     """True where the goal was reached, for every pair, distance by distance."""
     seconds_per_plan: float
@@ -137,7 +135,7 @@ class Trials(Section):
 
 
 class ControlGain(Section):
-    """Success with a head of shuffled labels in place of one that was chosen, or of random actions."""
+    """Success with a head of shuffled labels in place of a chosen one, of the prior alone, or of random actions."""
 
     name: str
     success: Rate

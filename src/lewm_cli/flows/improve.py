@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lewm_cli.config import EvalProtocol, Layer, PlannerConfig
-from lewm_cli.control import Clock, find_actor, settle_planner
+from lewm_cli.control import Clock, find_protocol_actor, settle_planner
 from lewm_cli.errors import LewmError
 from lewm_cli.evaluate import (
     HELD_OUT,
@@ -46,6 +46,9 @@ OFFSETS = (25, 50, 75, 100)
 
 VALIDATED, TESTED = 40, 100
 """Pairs of every distance to choose by and to test on, if there are so many."""
+
+PRIOR_ALONE = "the prior alone"
+"""Name of what acts without planning, which planning has to beat."""
 
 FEWEST = 5
 """Episodes that an interval over episodes needs."""
@@ -114,11 +117,11 @@ def improve_run(
                 if trying.add(choice).rate == 1:  # no other can reach more
                     break
             best = trying.trials.best()
-            chosen = _cheapest(trying, best).choice if best else None
+            chosen = _cheapest(trying, best) if best else None
             testing = _Trying(run, base, pool, progress, tested_on, "test")
-            controls = chosen.controls if chosen else {}
-            for choice in (choices[0], chosen, *controls.values()) if chosen else ():
-                testing.add(choice)
+            controls = {**chosen.controls, PRIOR_ALONE: None} if chosen else {}
+            for each in (choices[0], chosen, *controls.values()) if chosen else ():
+                testing.add(each)
     tested = testing.trials if chosen else None
     result = ImproveResult.of(
         run,
@@ -143,12 +146,13 @@ def _choices(plain: PlannerChoice, recording: str) -> list[PlannerChoice]:
     return [plain.changed(**{part: parts[part] for part in some}) for some in chosen]
 
 
-def _cheapest(trying: "_Trying", best: TriedPlanner) -> TriedPlanner:
+def _cheapest(trying: "_Trying", best: TriedPlanner) -> PlannerChoice:
     """Halve the iterations of a planner for as long as it reaches no fewer goals."""
-    cheapest = best
-    while cheapest.choice.iterations > 1:
-        half = trying.add(cheapest.choice.changed(iterations=cheapest.choice.iterations // 2))
-        if half.rate < best.rate:
+    assert best.choice is not None
+    cheapest = best.choice
+    while cheapest.iterations > 1:
+        half = cheapest.changed(iterations=cheapest.iterations // 2)
+        if trying.add(half).rate < best.rate:
             break
         cheapest = half
     return cheapest
@@ -265,13 +269,15 @@ class _Trying:
         """Everything so far."""
         return Trials(dataset=self.planned[0].dataset.identity, pairs=tuple(self.pairs), tried=tuple(self.tried))
 
-    def add(self, choice: PlannerChoice) -> TriedPlanner:
-        """Try one more planner on all pairs; random actions act with the first only, for all draw the same."""
+    def add(self, choice: PlannerChoice | None) -> TriedPlanner:
+        """Try one more planner on all pairs, or the prior alone; random actions are the same, and act only once."""
         self.pool.wait()
-        actor, clock, plans, found = find_actor(self.run, choice.planner(self.base)), Clock(), 0, []
+        planner = choice and choice.planner(self.base)
+        acting = self.planned[0].protocol.model_copy(update={"actor": "run" if choice else "prior", "planner": planner})
+        actor, clock, plans, found = find_protocol_actor(self.run, acting), Clock(), 0, []
         known = [dict(enumerate(one.random)) for one in self.pairs]
         steps = sum(len(one.pairs) * one.protocol.budget for one in self.planned)
-        with self.progress(f"{self.stage}, {choice}", steps, "steps") as advance:
+        with self.progress(f"{self.stage}, {choice or PRIOR_ALONE}", steps, "steps") as advance:
             for place, one in enumerate(self.planned):
                 baselines = known[place] if known else {}
                 loop = EvaluationLoop(one.protocol, actor, self.pool, clock, advance, baselines=baselines)

@@ -27,6 +27,7 @@ def _tried(result: ImproveResult) -> Table:
         padding=PADDING,
     )
     for one in trials.tried:
+        assert one.choice is not None  # only other pairs are for the prior alone
         taken = "chosen" if one.choice == result.chosen else ""
         rates = (percent(rate, 0) for rate in one.rates)
         effort, spent = str(one.choice.iterations), f"{1000 * one.seconds_per_plan:.1f}"
