@@ -47,6 +47,8 @@ def shelf(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) 
         ("lewm demo two", ["tworoom/lewm"]),
         ("lewm demo tworoom/lewm --dataset robot/pl", ["robot/place"]),
         ("lewm eval tworoom/lewm --dataset ", ["robot/pick", "robot/place"]),
+        ("lewm improve two", ["tworoom/lewm"]),
+        ("lewm improve tworoom/lewm --validation robot/pl", ["robot/place"]),
         ("lewm show ", ["tworoom/lewm", "robot/pick", "robot/place"]),
         ("lewm rm robot/pick robot/pl", ["robot/place"]),
         ("lewm train r", ["reacher", "robot/pick", "robot/place"]),

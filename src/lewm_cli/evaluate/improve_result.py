@@ -51,7 +51,7 @@ class PlannerChoice(Section):
 
     @property
     def parts(self) -> str:
-        """What it plans with, in a few words: "reach, prior, anchors"."""
+        """A few words for all but the effort: "reach, prior, anchors"."""
         begun = {False: [], True: ["prior"], "shuffled": ["shuffled prior"]}[self.prior]
         return ", ".join([self.objective, *begun, *(["anchors"] if self.anchors else [])])
 
