@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from commands import left_behind, lewm, lewm_here
 from lewm_cli import Policy
 from lewm_cli.config import DatasetIdentity, PlannerConfig
 from lewm_cli.control import Planner
-from lewm_cli.data import Dataset, open_dataset
+from lewm_cli.data import Dataset, open_dataset, resize
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.heads import AnchorIndex, Anchors, find_anchors, save_anchors
@@ -81,7 +82,7 @@ def test_aim_is_on_the_best_of_all_recorded_segments(
                 cost = float(
                     (anchors.latents[begin] - here).square().sum() + (anchors.latents[end] - goal).square().sum()
                 )
-                aimed = goal if end - begin <= ahead else anchors.latents[begin + ahead]
+                aimed = goal if end - begin <= 2 * ahead else anchors.latents[begin + ahead]
                 segments.setdefault(cost, []).append(tuple(aimed.tolist()))
     assert tuple(anchors.aim(here, goal, horizon).tolist()) in segments[min(segments)]
 
@@ -136,21 +137,27 @@ class World:
         return lewm_here(self.home.write, *arguments)
 
 
-def record(
-    path: Path, lengths: tuple[int, ...] = LENGTHS, noise: int = 0, dims: int = 2, task: str = "tworoom"
-) -> Dataset:
+def record(path: Path, lengths: tuple[int, ...] = LENGTHS, noise: int = 0) -> Dataset:
     """A recording whose every episode leads from near START straight to near GOAL; the last action is not known."""
-    generator, simulator, frames = np.random.default_rng(noise), find_task("tworoom").make_simulator(), []
+    places, pixels = walks(lengths, noise)
+    actions = np.random.default_rng(noise).normal(0.5, 2.0, (len(places), 2)).astype(np.float32)
+    actions[-1] = np.nan
+    columns = {"pixels": pixels, "proprio": places, "action": actions}
+    write_recording(path, lengths, columns=columns, task="tworoom")
+    return open_dataset(path, path.stem)
+
+
+@cache
+def walks(lengths: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places (N, 2), pixels, and frames (N, H, W, 3)."""
+    generator, simulator, places, frames = np.random.default_rng(seed), find_task("tworoom").make_simulator(), [], []
     for length in lengths:
         begin, end = (place + generator.uniform(-4, 4, 2).astype(np.float32) for place in (START, GOAL))
         for share in np.linspace(0, 1, length, dtype=np.float32):
-            simulator.begin(begin + share * (end - begin), GOAL)
-            frames.append(simulator.frame())
-    actions = generator.normal(0.5, 2.0, (len(frames), dims)).astype(np.float32)
-    actions[-1] = np.nan
-    columns = {"pixels": np.stack(frames), "action": actions}
-    write_recording(path, lengths, columns=columns, task=task)
-    return open_dataset(path, path.stem)
+            places.append(begin + share * (end - begin))
+            simulator.begin(places[-1], GOAL)
+            frames.append(resize(simulator.frame()[None], 64)[0])
+    return np.stack(places), np.stack(frames)
 
 
 @pytest.fixture
@@ -166,8 +173,8 @@ def world(home: Home, seeing_model: JEPA, small_card: Callable[[JEPA], RunCard])
 
 @pytest.fixture
 def between(images: tuple[Path, Path]) -> tuple[object, ...]:
-    """A plan that aims at anchors."""
-    return ("plan", RUN, "--start", images[0], "--goal", images[1], *QUICK, *ANCHORED)
+    """A plan that aims at anchors, 10 frames ahead."""
+    return ("plan", RUN, "--start", images[0], "--goal", images[1], "--horizon", 2, *QUICK, *ANCHORED)
 
 
 def test_anchors_are_of_what_the_run_was_trained_on_and_encoded_once(world: World, between: tuple[object, ...]):
@@ -197,7 +204,7 @@ def test_the_aim_is_what_a_plan_costs(world: World, between: tuple[object, ...],
     said = world.lewm(*between, "--json").json()
     run = world.run
     here, goal = run.embed(np.stack(frames))
-    aimed = find_anchors(run, DEMO).aim(here, goal, PlannerConfig().horizon)
+    aimed = find_anchors(run, DEMO).aim(here, goal, 2)
     assert not torch.equal(aimed, goal)
     assert said["standing_still"] == pytest.approx(float((here - aimed).square().sum()), rel=1e-4)
 
@@ -285,7 +292,7 @@ def test_large_recording_is_thinned_and_that_is_said(
     monkeypatch.setattr("lewm_cli.flows.anchors.MOST_FRAMES", 20)
     assert "anchors: 18 frames, every 4th, of 3 of 5 episodes" in world.lewm(*between).err
     anchors = find_anchors(world.run, DEMO)
-    assert (len(anchors.latents), len(anchors.actions), anchors.ahead(5)) == (18, 69, 6)
+    assert (len(anchors.latents), len(anchors.actions), anchors.ahead(3)) == (18, 69, 4)
     world.path.unlink()
     monkeypatch.setattr("lewm_cli.flows.anchors.MOST_NUMBERS", 8)
     said = world.lewm(*between).sentence()
@@ -296,21 +303,19 @@ def test_large_recording_is_thinned_and_that_is_said(
 
 
 @pytest.mark.parametrize(
-    ("recording", "says"),
+    ("lengths", "dims", "task", "says"),
     [
-        ({"task": "cube"}, "is a recording of cube, and tworoom/lewm was trained on tworoom"),
-        ({"dims": 3}, "has 3 action dimensions, and tworoom/lewm was trained with 2"),
-        ({"lengths": (1, 1, 1, 1)}, "every episode of tworoom/bad is a single frame, so nobody knows which leads to"),
-        (
-            {"lengths": (20, 25, 7)},
-            "plans aim 25 frames ahead, and no episode of tworoom/bad that may be used is longer",
-        ),
+        (LENGTHS, 2, "cube", "is a recording of cube, and tworoom/lewm was trained on tworoom"),
+        (LENGTHS, 3, "tworoom", "has 3 action dimensions, and tworoom/lewm was trained with 2"),
+        ((1, 1, 1), 2, "tworoom", "every episode of tworoom/bad is a single frame, so nobody knows which leads to"),
+        ((6, 10), 2, "tworoom", "plans aim 10 frames ahead, and no episode of tworoom/bad that may be used is longer"),
     ],
 )
 def test_recordings_that_lead_nowhere_are_refused(
-    world: World, between: tuple[object, ...], recording: dict[str, object], says: str
+    world: World, between: tuple[object, ...], lengths: tuple[int, ...], dims: int, task: str, says: str
 ):
-    record(world.home.dataset_path("tworoom/bad"), noise=1, **recording)
+    columns = {"action": np.ones((sum(lengths), dims), np.float32)}
+    write_recording(world.home.dataset_path("tworoom/bad"), lengths, columns=columns, task=task)
     assert says in world.lewm(*between[:-2], "--set", "planner.anchors=tworoom/bad").sentence()
     assert not world.path.parent.exists()
 

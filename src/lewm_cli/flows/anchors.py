@@ -13,7 +13,7 @@ from lewm_cli.simulate import Pair
 from lewm_cli.store import Home, Run, Say
 from lewm_cli.tasks import GENERIC, find_task
 
-MOST_FRAMES, MOST_NUMBERS = 100_000, 2**26
+MOST_FRAMES, MOST_NUMBERS = 50_000, 2**25
 """Latents kept of a recording, and numbers in them: what a plan looks through in some milliseconds."""
 
 

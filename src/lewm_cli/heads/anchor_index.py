@@ -9,12 +9,15 @@ from urllib.parse import quote
 import torch
 from pydantic import PositiveInt, ValidationError
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from lewm_cli.config import DatasetIdentity
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.store import Run, RunResult, head_paths, load_head, write_head
 from lewm_cli.suggestion import command
+
+NEAR = 2
+"""Ways looked ahead, within which goals are aimed at themselves: frames on so short a way only lead around them."""
 
 
 class AnchorIndex(RunResult):
@@ -51,8 +54,8 @@ class Anchors:
         """The latent (D,) to aim at from a latent (D,) on the way to a goal (D,).
 
         Of all recorded segments the one is taken that begins nearest to here and ends nearest to the goal, by the sum
-        of both squared distances; at the frame `horizon` model steps after its begin is aimed, or at the goal itself if
-        the segment is not longer.
+        of both squared distances. At the frame `horizon` model steps after its begin is aimed, or at the goal itself if
+        the segment is at most `NEAR` times as long.
         """
         begins, ends = self._distances(torch.stack([latent, goal]))
         # The least distance to the goal at or after every frame of its episode. Seen from the end of all, an episode
@@ -62,7 +65,7 @@ class Anchors:
         begin = int((begins + nearest.flip(0) - apart).argmin())
         end = len(ends) - 1 - int(places.flip(0)[begin])
         ahead = self.ahead(horizon)
-        return goal if end - begin <= ahead else self.latents[begin + ahead]
+        return goal if end - begin <= NEAR * ahead else self.latents[begin + ahead]
 
     @torch.inference_mode()
     def sequences(self, latent: Tensor, horizon: int, count: int) -> Tensor:
@@ -73,17 +76,17 @@ class Anchors:
         Raises:
             LewmError: none of so many model steps is known.
         """
-        rows = self._rows[:, None] + torch.arange(horizon * self.frameskip, device=self.latents.device)
-        inside = rows[:, -1] < self._stops
-        usable = inside.nonzero()[:, 0]
-        usable = usable[self._known[rows[usable]].all(dim=1)]
+        steps, ends = horizon * self.frameskip, self._rows + horizon * self.frameskip
+        unknown = self._unknown[ends.clamp(max=len(self.actions))] - self._unknown[self._rows]
+        usable = ((ends <= self._stops) & (unknown == 0)).nonzero()[:, 0]
         if not len(usable):
             raise LewmError(
-                f"no episode of {self.index.dataset.name} has {horizon * self.frameskip} known actions in a row, which "
-                f"{horizon} model steps take; name another recording with planner.anchors, or a smaller planner.horizon"
+                f"no episode of {self.index.dataset.name} has {steps} known actions in a row, as {horizon} model steps "
+                "take; name another recording with planner.anchors, or a smaller planner.horizon"
             )
         near = self._distances(latent[None])[0, usable].topk(min(count, len(usable)), largest=False).indices
-        return self.actions[rows[usable[near]]].reshape(len(near), horizon, -1)
+        rows = self._rows[usable[near], None] + torch.arange(steps, device=near.device)
+        return self.actions[rows].reshape(len(near), horizon, -1)
 
     def ahead(self, horizon: int) -> int:
         """The number of kept frames that is nearest to so many model steps, at least one."""
@@ -91,7 +94,7 @@ class Anchors:
 
     def _distances(self, points: Tensor) -> Tensor:
         """Squared distances (P, N), float64, of points (P, D) to all latents."""
-        products = points.to(self.latents) @ self.latents.T
+        products = (self.latents @ points.to(self.latents).T).T  # faster than the other way round
         return (self._squares - 2 * products).double() + points.square().sum(dim=-1, keepdim=True)
 
     @cached_property
@@ -121,9 +124,9 @@ class Anchors:
         return (self.lengths.cumsum(0) - self.lengths)[self._owners] + self.index.every * within
 
     @cached_property
-    def _known(self) -> Tensor:
-        """(M,) true for rows whose whole action is known."""
-        return self.actions.isfinite().all(dim=1)
+    def _unknown(self) -> Tensor:
+        """(M + 1,) rows before each one, and in all, whose action is not known."""
+        return nn.functional.pad((~self.actions.isfinite().all(dim=1)).cumsum(0), (1, 0))
 
 
 def find_anchors(run: Run, name: str) -> Anchors:
