@@ -188,9 +188,7 @@ def test_gain_is_measured_on_episodes_that_were_not_chosen_by(improved: tuple[Pa
     home, _ = improved
     result = result_of(home)
     run = load_run(Home.locate(home), RUN)
-    validation, test = (
-        {episode for pairs in one.pairs for episode in pairs.episodes} for one in (result.validation, result.test)
-    )
+    validation, test = result.validation.episodes, result.test.episodes
     assert not validation & test
     assert (len(validation), len(test)) == (6, 6)
     assert result.dataset.name == VALID
@@ -232,6 +230,18 @@ def test_chosen_planner_is_used_from_then_on_unless_plain(better: Home):
     plain = lewm_here(better.write, *words, "--plain")
     assert SAID not in plain.err
     assert PlannerChoice.of(EvalResult.model_validate(plain.json()).protocol.planning).parts == "last"
+
+
+def test_rate_on_episodes_that_were_chosen_by_is_said_to_be_too_good(better: Home):
+    words = ("eval", RUN, "--episodes", 12, "--workers", 1, "--record", 0, "--set", "offset=10", "--dataset", VALID)
+    note = "note: lewm improve chose the planner by 6 episodes of these"
+    assert note in lewm_here(better.write, *words).err
+    assert note not in lewm_here(better.write, *words, "--plain").err
+
+
+def test_episodes_among_the_anchors_are_refused_with_the_way_out(better: Home):
+    done = lewm_here(better.write, "eval", RUN, "--protocol", "release", "--episodes", 4)
+    assert "where lewm improve chose them, --plain plans without" in done.sentence()
 
 
 def test_settings_that_are_typed_lie_over_the_choice(better: Home):

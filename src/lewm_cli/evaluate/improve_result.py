@@ -109,6 +109,11 @@ class Trials(Section):
     tried: tuple[TriedPlanner, ...]
 
     @property
+    def episodes(self) -> set[int]:
+        """Numbers of the recorded episodes that the pairs come from."""
+        return {episode for pairs in self.pairs for episode in pairs.episodes}
+
+    @property
     def plain(self) -> TriedPlanner:
         """The protocol's planner."""
         return self.tried[0]

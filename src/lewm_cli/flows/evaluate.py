@@ -38,10 +38,11 @@ from lewm_cli.evaluate import (
 )
 from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.flows.anchors import prepare_anchors, refuse_retrieved
-from lewm_cli.flows.improved import improved_planner
+from lewm_cli.flows.improved import count_chosen_by, improved_planner
 from lewm_cli.flows.planned import Planned, find_planned
 from lewm_cli.flows.results import Evaluated, find_evaluation, keep_result, results_folder, try_keeping
 from lewm_cli.model import resolve_device
+from lewm_cli.plural import counted
 from lewm_cli.simulate import SimulatorPool, simulator_pool
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.suggestion import command
@@ -125,6 +126,12 @@ def evaluate_run(
             "so the rate may be a little too good; --dataset with another recording measures without that"
         )
     find_prior(run, planned[0].protocol.prior)  # a missing head is reported before anything is simulated
+    every = [pair for one in planned for pair in one.pairs]
+    if not plain and (known := count_chosen_by(home, run, every, planned[0].dataset)):
+        say(
+            f"note: lewm improve chose the planner by {counted(known, 'episode')} of these, so the rate may be a little "
+            "too good; --dataset with another recording measures without that"
+        )
     if planner := planned[0].protocol.planner:
         find_objective(run, planner)
         prepare_anchors(home, run, planner, say, progress)
