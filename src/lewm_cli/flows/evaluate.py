@@ -129,8 +129,8 @@ def evaluate_run(
     every = [pair for one in planned for pair in one.pairs]
     if not plain and (known := count_chosen_by(home, run, every, planned[0].dataset)):
         say(
-            f"note: lewm improve chose the planner by {counted(known, 'episode')} of these, so the rate may be a little "
-            "too good; --dataset with another recording measures without that"
+            f"note: lewm improve chose the planner by {counted(known, 'episode')} of these, so the rate may be a "
+            "little too good; --dataset with another recording measures without that"
         )
     if planner := planned[0].protocol.planner:
         find_objective(run, planner)
