@@ -20,7 +20,7 @@ from lewm_cli.flows import improve
 from lewm_cli.flows.improved import improved_planner
 from lewm_cli.flows.results import keep_result, stored_results
 from lewm_cli.heads import PriorFit, ReachFit
-from lewm_cli.store import Home, Run, load_run, save_run, silent
+from lewm_cli.store import Home, Run, load_run, save_run, silent, weights_digest
 from lewm_cli.tasks import TWOROOM
 
 pytest_plugins = ("untrained", "recordings")
@@ -28,6 +28,7 @@ pytest_plugins = ("untrained", "recordings")
 RUN, DEMOS, VALID = "tworoom/lewm", "tworoom/demos", "tworoom/valid"
 ON = ("--validation", VALID, "--dataset", VALID, "--workers", 1)
 PLAIN = PlannerChoice.of(PlannerConfig())
+UNKNOWN = {"seconds_per_plan": 0.001, "head_sha256": None, "prior_sha256": None}
 SAID = "as lewm improve chose for tworoom/lewm; the protocol's with --plain"
 
 
@@ -47,9 +48,7 @@ def trials(*reached: list[list[bool]]) -> Trials:
         for place, one in enumerate(reached[0])
     ]
     tried = [
-        TriedPlanner(
-            choice=PLAIN.changed(iterations=number + 1), reached=tuple(map(tuple, one)), seconds_per_plan=0.001
-        )
+        TriedPlanner(choice=PLAIN.changed(iterations=number + 1), reached=tuple(map(tuple, one)), **UNKNOWN)
         for number, one in enumerate(reached)
     ]
     dataset = DatasetIdentity(name="valid", episodes=99, rows=999, fingerprint="0" * 64)
@@ -109,7 +108,7 @@ def test_choices_begin_with_the_protocols_and_hold_every_combination_once():
     [({15: 9, 7: 9, 3: 9, 1: 9}, 1), ({15: 9, 7: 10, 3: 8}, 7), ({15: 8}, 30), ({15: 10, 7: 9, 3: 8}, 7)],
 )
 def test_iterations_are_halved_while_nothing_is_lost(rates: dict[int, int], iterations: int):
-    best = TriedPlanner(choice=PLAIN, reached=(tuple(goals(9)[0]),), seconds_per_plan=0.001)
+    best = TriedPlanner(choice=PLAIN, reached=(tuple(goals(9)[0]),), **UNKNOWN)
 
     def add(choice: PlannerChoice) -> TriedPlanner:
         return best.model_copy(update={"choice": choice, "reached": (tuple(goals(rates.pop(choice.iterations))[0]),)})
@@ -202,6 +201,8 @@ def test_gain_is_measured_on_episodes_that_were_not_chosen_by(improved: tuple[Pa
     )
     assert result.test.tried[0].choice == result.validation.plain.choice
     assert result.test.tried[1].choice == result.chosen
+    assert result.test.tried[1].prior_sha256 == weights_digest(run.files.head("prior"))
+    assert result.test.tried[1].head_sha256 == weights_digest(run.files.head("reach"))
     for place, gain in enumerate(result.gains):
         assert gain.gain.rate == pytest.approx(gain.now.rate - gain.before.rate)
         assert gain.now.successes == sum(result.test.tried[1].reached[place])

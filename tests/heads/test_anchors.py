@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from commands import left_behind, lewm, lewm_here
+from commands import flat, left_behind, lewm, lewm_here
 from lewm_cli import Policy
 from lewm_cli.config import DatasetIdentity, PlannerConfig
 from lewm_cli.control import Planner
@@ -47,8 +47,9 @@ def anchors_of(latents: torch.Tensor, actions: torch.Tensor, lengths: list[int],
         dataset=DatasetIdentity(name=DEMO, episodes=len(lengths), rows=sum(lengths), fingerprint="0" * 64),
         digests=tuple(str(number) for number in range(len(lengths))),
         every=every,
+        frameskip=frameskip,
     )
-    return Anchors(index, latents, actions, torch.tensor(lengths), frameskip)
+    return Anchors(index, latents, actions, torch.tensor(lengths))
 
 
 @st.composite
@@ -92,7 +93,7 @@ def test_sequences_are_those_taken_from_the_nearest_frames(
     made: tuple[Anchors, list[list[int]]], here: torch.Tensor, horizon: int, count: int
 ):
     anchors, episodes = made
-    steps, usable = horizon * anchors.frameskip, dict[int, float]()
+    steps, usable = horizon * anchors.index.frameskip, dict[int, float]()
     stops, lengths = np.cumsum(anchors.lengths.numpy()), anchors.lengths.tolist()
     for places, stop, length in zip(episodes, stops.tolist(), lengths, strict=True):
         for number, place in enumerate(places):
@@ -104,7 +105,7 @@ def test_sequences_are_those_taken_from_the_nearest_frames(
             anchors.sequences(here, horizon, count)
         return
     found = anchors.sequences(here, horizon, count)
-    assert found.shape == (min(count, len(usable)), horizon, 2 * anchors.frameskip)
+    assert found.shape == (min(count, len(usable)), horizon, 2 * anchors.index.frameskip)
     rows = found[:, 0, 0].long().tolist()  # actions are the numbers of their rows
     assert len(set(rows)) == len(rows)
     for row, sequence in zip(rows, found, strict=True):
@@ -248,6 +249,7 @@ def test_recording_or_weights_that_changed_are_encoded_anew(world: World, betwee
     save_run(world.files, run.model, run.card)
     with pytest.raises(LewmError, match="were encoded by other weights than it has now"):
         find_anchors(world.run, DEMO)
+    assert "tworoom%2Fdemo.safetensors is of earlier weights" in flat(world.lewm("verify", RUN).out)
     assert "anchors: 133 frames" in world.lewm(*between).err
     assert find_anchors(world.run, DEMO).index.weights_sha256 == world.run.sha256
 
@@ -281,6 +283,9 @@ def test_damaged_file_is_refused_and_made_anew(world: World, between: tuple[obje
             save_file({"latents": whole.latents}, world.path, metadata={"lewm": "{}"})
     with pytest.raises(LewmError, match="holds no anchors that can be read"):
         find_anchors(world.run, DEMO)
+    checked = world.lewm("verify", RUN)
+    assert checked.code == 1
+    assert "holds no anchors that can be read" in flat(checked.out)
     assert world.lewm(*between).code == 0
     assert load_file(world.path).keys() == {"latents", "actions", "lengths"}
     assert torch.equal(find_anchors(world.run, DEMO).actions.isnan(), whole.actions.isnan())
@@ -340,6 +345,7 @@ def test_evaluation_aims_at_what_the_run_was_trained_on(trained: Path, tmp_path:
     asked = ("eval", RUN, *few, *QUICK, "--set", "planner.anchors=tworoom/demos", "--horizon", 2, "--receding", 2)
     done = lewm(home, *asked, "--json")
     assert done.code == 0, done.err
-    assert EvalResult.model_validate(done.json()).protocol.planning.anchors == "tworoom/demos"
-    run = load_run(Home.locate(home), RUN)
+    result, run = EvalResult.model_validate(done.json()), load_run(Home.locate(home), RUN)
+    assert result.protocol.planning.anchors == "tworoom/demos"
+    assert result.anchors == find_anchors(run, "tworoom/demos").index.dataset
     assert set(find_anchors(run, "tworoom/demos").index.digests) <= set(run.card.trained_on)

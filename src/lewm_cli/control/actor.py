@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lewm_cli.config import DatasetIdentity
 from lewm_cli.control.clock import Clock
 
 Frame = npt.NDArray[np.uint8]
@@ -53,6 +54,7 @@ class Actor(ABC):
         at_once: episodes that are worth having active at once.
         head_sha256: of the file of the head that it judges plans by, if it does.
         prior_sha256: of the file of the behavior prior that it asks, if it does.
+        anchors: the recording at whose frames it aims, if it does.
         clock: times its parts; an evaluation sets its own.
     """
 
@@ -60,6 +62,7 @@ class Actor(ABC):
     at_once: int = 64
     head_sha256: str | None = None
     prior_sha256: str | None = None
+    anchors: DatasetIdentity | None = None
 
     def __init__(self) -> None:
         self.clock = Clock()

@@ -85,6 +85,7 @@ class Planner(Actor):
         self._prior = find_prior(run, self.config.prior)
         self.prior_sha256 = self._prior and self._prior.sha256
         self._anchors = find_anchors(run, self.config.anchors) if self.config.anchors else None
+        self.anchors = self._anchors.index.dataset if self._anchors else None
         self.steps = self.config.receding * run.card.inputs.frameskip
         self.solver = solver or find_solver(self.config)
         if run.device.type == "cpu":

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import PositiveInt
 
-from lewm_cli.config import EvalProtocol, Section
+from lewm_cli.config import DatasetIdentity, EvalProtocol, Section
 from lewm_cli.control import TimeSplit
 from lewm_cli.evaluate.redrawn import Redrawn
 from lewm_cli.evaluate.reference_result import References
@@ -120,6 +120,8 @@ class EvalResult(Measurement):
     """Digest of the file of the head that plans were judged by; None if the objective asks none."""
     prior_sha256: str | None = None
     """Digest of the file of the behavior prior that plans began at, or that acted; None if none was asked."""
+    anchors: DatasetIdentity | None = None
+    """The recording that `planner.anchors` named; None if none was."""
     references: References | None = None
     """None if none were asked for."""
     episodes: tuple[EpisodeResult, ...]

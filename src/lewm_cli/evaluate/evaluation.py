@@ -89,6 +89,7 @@ def evaluate(
         redrawn=redrawn,
         head_sha256=actor.head_sha256,
         prior_sha256=actor.prior_sha256,
+        anchors=actor.anchors,
         **summarize(episodes, protocol, count_plans(episodes, protocol, actor), clock.spent, time.monotonic() - begun),
     )
 

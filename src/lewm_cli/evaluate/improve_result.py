@@ -68,6 +68,9 @@ class TriedPlanner(Section):
     reached: tuple[tuple[bool, ...], ...]
     """True where the goal was reached, for every pair, distance by distance."""
     seconds_per_plan: float
+    head_sha256: str | None
+    """Digest of the file of the head that plans were judged by, like the next of the prior's; None without one."""
+    prior_sha256: str | None
 
     @property
     def rates(self) -> list[float]:

@@ -13,6 +13,7 @@ from lewm_cli.control import TimeSplit, find_objective, find_prior
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate.eval_result import EpisodeResult
 from lewm_cli.files import lock_path, locked, write_text
+from lewm_cli.heads import find_anchors
 from lewm_cli.provenance import installed_versions
 from lewm_cli.simulate import Pair
 from lewm_cli.stop import StopRequest
@@ -28,6 +29,8 @@ class Journaled(Section):
     """Digest of the head that plans are judged by, if one is asked."""
     prior_sha256: str | None = None
     """Digest of the behavior prior, if one is asked."""
+    anchors: DatasetIdentity | None = None
+    """The recording at whose frames plans aim, if they do."""
     dataset: DatasetIdentity
     protocol: EvalProtocol
     plans_by: str = "model"
@@ -42,11 +45,12 @@ class Journaled(Section):
         cls, run: Run, dataset: Dataset, pairs: list[Pair], protocol: EvalProtocol, plans_by: str = "model"
     ) -> "Journaled":
         """Describes an evaluation that is about to begin."""
-        prior = find_prior(run, protocol.prior)
+        prior, name = find_prior(run, protocol.prior), protocol.planner and protocol.planner.anchors
         return cls(
             weights_sha256=run.sha256,
             head_sha256=find_objective(run, protocol.planner).head_sha256 if protocol.planner else None,
             prior_sha256=prior.sha256 if prior else None,
+            anchors=find_anchors(run, name).index.dataset if name else None,
             dataset=dataset.identity,
             protocol=protocol,
             plans_by=plans_by,

@@ -113,6 +113,7 @@ def _encode(run: Run, recording: Dataset, episodes: np.ndarray, say: Say, progre
         dataset=recording.identity,
         digests=tuple(recording.episode_digests[episode] for episode in episodes),
         every=every,
+        frameskip=inputs.frameskip,
     )
     taken = torch.from_numpy(actions.astype(np.float32))
-    return Anchors(index, latents, taken, torch.from_numpy(lengths), inputs.frameskip)
+    return Anchors(index, latents, taken, torch.from_numpy(lengths))

@@ -286,6 +286,12 @@ class _Trying:
                 found.append(tuple(episode.success for episode in episodes))
                 if not known:
                     self.pairs.append(PairSet.of(one.protocol, episodes))
-        seconds = clock.spent.planner / max(1, plans)
-        self.tried.append(TriedPlanner(choice=choice, reached=tuple(found), seconds_per_plan=seconds))
-        return self.tried[-1]
+        one_more = TriedPlanner(
+            choice=choice,
+            reached=tuple(found),
+            seconds_per_plan=clock.spent.planner / max(1, plans),
+            head_sha256=actor.head_sha256,
+            prior_sha256=actor.prior_sha256,
+        )
+        self.tried.append(one_more)
+        return one_more

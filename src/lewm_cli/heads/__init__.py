@@ -1,6 +1,6 @@
 """Small networks fitted on frozen latents: to judge plans by, and to ask what latents know."""
 
-from lewm_cli.heads.anchor_index import AnchorIndex, Anchors, find_anchors, save_anchors
+from lewm_cli.heads.anchor_index import AnchorIndex, Anchors, find_anchors, read_anchors, save_anchors
 from lewm_cli.heads.decoder import DecoderFit, decode, to_frames
 from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit
 from lewm_cli.heads.imagination import (
@@ -63,6 +63,7 @@ __all__ = [
     "latent_view",
     "model_steps",
     "probed_width",
+    "read_anchors",
     "read_coordinates",
     "read_head",
     "read_targets",

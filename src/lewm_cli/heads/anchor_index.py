@@ -29,6 +29,8 @@ class AnchorIndex(RunResult):
     """Of the content of every episode, as `Dataset.episode_digests` has them."""
     every: PositiveInt
     """Rows from one kept frame to the next."""
+    frameskip: PositiveInt
+    """Rows in a model step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +42,12 @@ class Anchors:
         latents: (N, D) float32 of the first row of every episode and every `index.every` rows after it.
         actions: (M, A) of all rows, normalized; NaN where they are not known.
         lengths: (E,) rows of each episode, M in all.
-        frameskip: rows in a model step.
     """
 
     index: AnchorIndex
     latents: Tensor
     actions: Tensor
     lengths: Tensor
-    frameskip: int
 
     @torch.inference_mode()
     def aim(self, latent: Tensor, goal: Tensor, horizon: int) -> Tensor:
@@ -76,7 +76,7 @@ class Anchors:
         Raises:
             LewmError: none of so many model steps is known.
         """
-        steps, ends = horizon * self.frameskip, self._rows + horizon * self.frameskip
+        steps, ends = horizon * self.index.frameskip, self._rows + horizon * self.index.frameskip
         unknown = self._unknown[ends.clamp(max=len(self.actions))] - self._unknown[self._rows]
         usable = ((ends <= self._stops) & (unknown == 0)).nonzero()[:, 0]
         if not len(usable):
@@ -90,7 +90,7 @@ class Anchors:
 
     def ahead(self, horizon: int) -> int:
         """The number of kept frames that is nearest to so many model steps, at least one."""
-        return max(1, round(horizon * self.frameskip / self.index.every))
+        return max(1, round(horizon * self.index.frameskip / self.index.every))
 
     def _distances(self, points: Tensor) -> Tensor:
         """Squared distances (P, N), float64, of points (P, D) to all latents."""
@@ -141,6 +141,20 @@ def find_anchors(run: Run, name: str) -> Anchors:
     if path is None:
         raise MissingError(f"{run.name} has no anchors of {name} yet; they are encoded by: {again}")
     try:
+        stored = read_anchors(path)
+    except LewmError as error:
+        raise LewmError(f"{error}; encode them again: {again}") from error
+    if stored.index.weights_sha256 != run.sha256:
+        raise LewmError(
+            f"the anchors of {name} for {run.name} were encoded by other weights than it has now; encode them: {again}"
+        )
+    parts = (part.to(run.device) for part in (stored.latents, stored.actions, stored.lengths))
+    return Anchors(stored.index, *parts)
+
+
+def read_anchors(path: Path) -> Anchors:
+    """Reads a file of anchors strictly, on the CPU; raises LewmError if it is no whole file of them."""
+    try:
         header, tensors = load_head(path)
         index = AnchorIndex.model_validate_json(header)
         latents, actions, lengths = (tensors[key] for key in ("latents", "actions", "lengths"))
@@ -149,13 +163,8 @@ def find_anchors(run: Run, name: str) -> Anchors:
             raise ValueError("its parts do not belong together")
     except (OSError, SafetensorError, KeyError, ValidationError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
-        raise LewmError(f"{path} holds no anchors that can be read ({reason}); encode them again: {again}") from error
-    if index.weights_sha256 != run.sha256:
-        raise LewmError(
-            f"the anchors of {name} for {run.name} were encoded by other weights than it has now; encode them: {again}"
-        )
-    on, skip = run.device, run.card.inputs.frameskip
-    return Anchors(index, latents.to(on), actions.to(on), lengths.to(on), skip)
+        raise LewmError(f"{path} holds no anchors that can be read ({reason})") from error
+    return Anchors(index, latents, actions, lengths)
 
 
 def save_anchors(run: Run, name: str, anchors: Anchors) -> Path:

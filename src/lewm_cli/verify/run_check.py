@@ -13,7 +13,7 @@ from torch import Tensor
 from lewm_cli.data import Finding, Problem, Remark
 from lewm_cli.errors import LewmError
 from lewm_cli.files import is_locked
-from lewm_cli.heads import KINDS, fit_command, read_head
+from lewm_cli.heads import KINDS, fit_command, read_anchors, read_head
 from lewm_cli.methods import RunCard
 from lewm_cli.store import (
     BEST,
@@ -156,6 +156,18 @@ class _RunLooks:
                 else:
                     yield Remark(f"{path.name} is of earlier weights; fit it again: {again}")
 
+    def anchors(self) -> Iterator[Finding]:
+        """Check what was encoded to aim at: it is made again as soon as plans aim at it."""
+        for folder in dict.fromkeys(files.folder / "anchors" for files in self.places):
+            for path in sorted(folder.glob("*.safetensors")):
+                try:
+                    index = read_anchors(path).index
+                except LewmError as error:
+                    yield Problem(str(error), f"it is made again, after: rm {quote(str(path))}")
+                    continue
+                if index.weights_sha256 != self.digest:
+                    yield Remark(f"{path.name} is of earlier weights; it is made again when plans aim at it")
+
     def results(self) -> Iterator[Finding]:
         paths = (path for folder in dict.fromkeys(self.folders) for path in sorted(folder.glob("*.json")))
         for path in paths:
@@ -214,6 +226,7 @@ def check_run(name: str, files: RunFiles, folders: Sequence[Path], kinds: Mappin
     check.look("the statistics", looks.statistics, again)
     check.look("what is derived from the weights", looks.derived, again)
     check.look("a head", looks.heads, fit_command(name, "reach"))
+    check.look("anchors", looks.anchors, COPY_AGAIN)
     check.look("a stored result", looks.results, "measure again")
     check.look(files.log.name, looks.log, "the weights do not need it")
     return check
