@@ -69,7 +69,7 @@ def shelf(home: Home, small_model: JEPA, small_card: Callable[[JEPA], RunCard]) 
         ("lewm presets tworoom/s", ["tworoom/small"]),
         ("lewm collect cu", ["cube"]),
         ("lewm fetch pusht/d", ["pusht/dinowm", "pusht/dinowm_noprop"]),
-        ("lewm im", ["import"]),
+        ("lewm im", ["import", "improve"]),
         ("lewm import demos.hdf5 --preset ", ["robomimic", "minari", "aloha"]),
         ("lewm eval x --go", ["--goal-image"]),
     ],
