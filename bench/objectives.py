@@ -1,4 +1,4 @@
-"""Makes docs/objectives-measured.md: success by what judges plans and by how far goals lie ahead, the same pairs.
+"""Makes docs/objectives-measured.md: success by what judges, begins and leads plans, and by how far goals lie ahead.
 
     python bench/objectives.py HOME [--run RUN]... [--dataset tworoom/test] [--pairs 100] [--out docs/...]
 
@@ -25,7 +25,28 @@ from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Home, load_run
 from results import ROWS, Step, do, headings, line
 
-OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
+ANCHORS = "tworoom/demos"
+"""The recording that runs were trained on, whose frames plans aim at."""
+
+PRIOR, AIMED = ("--set", "planner.prior=true"), ("--set", f"planner.anchors={ANCHORS}")
+
+
+def judged_by(objective: ObjectiveName) -> tuple[str, ...]:
+    """The options of a planner with an objective."""
+    return "--set", f"planner.objective={objective}"
+
+
+PLANNERS: dict[str, tuple[str, ...]] = {
+    **{objective: judged_by(objective) for objective in get_args(ObjectiveName)},
+    "last, shuffled prior": (*judged_by("last"), "--set", "planner.prior=shuffled"),
+    **{
+        ", ".join((objective, *parts)): (*judged_by(objective), *options)
+        for objective in ("last", "reach")
+        for parts, options in ((("prior",), PRIOR), (("anchors",), AIMED), (("prior", "anchors"), PRIOR + AIMED))
+    },
+    "prior alone": ("--actor", "prior"),
+}
+"""Every row of the tables, and the options that are typed for it."""
 
 OFFSETS = (25, 50, 75, 100)
 """Environment steps from start to goal; twice as many are allowed."""
@@ -36,10 +57,19 @@ RANDOM = "random actions"
 
 PAIRED = (
     ("reach", "last"),
+    ("reach", "reach-encoded"),
     ("probe", "last"),
     ("reach", "probe"),
     ("path", "last"),
+    ("last, prior", "last"),
+    ("last, prior", "prior alone"),
+    ("last, anchors", "last"),
+    ("last, prior, anchors", "last"),
+    ("reach, prior", "reach"),
+    ("reach, anchors", "reach"),
+    ("reach, prior, anchors", "reach"),
     ("reach-shuffled", RANDOM),
+    ("last, shuffled prior", "last"),
 )
 """What is compared, pair by pair."""
 
@@ -73,18 +103,18 @@ class Bench:
     def steps(self) -> Iterator[Step]:
         """What has to be done, in order."""
         for run in self.runs:
-            yield fitting(run, "reach")
-            yield fitting(run, "probe")
-            for objective in OBJECTIVES:
-                yield self.evaluating(run, objective)
+            for kind in ("reach", "prior", "probe"):
+                yield fitting(run, kind)
+            for planner in PLANNERS:
+                yield self.evaluating(run, planner)
 
-    def evaluating(self, run: str, objective: str) -> Step:
-        """One objective on all pairs of every offset."""
+    def evaluating(self, run: str, planner: str) -> Step:
+        """One planner on all pairs of every offset."""
         where = ("--dataset", self.dataset, "--protocol", "heldout", "--episodes", str(self.pairs))
         offsets = ("--offsets", ",".join(map(str, OFFSETS)))
-        settings = ("--set", f"planner.iterations={ITERATIONS}", "--set", f"planner.objective={objective}")
+        settings = ("--set", f"planner.iterations={ITERATIONS}", *PLANNERS[planner])
         command = ("eval", run, *where, *offsets, *settings, "--record", "0")
-        return Step(f"{run}-{objective}", "evaluating", command)
+        return Step(f"{run}-{planner.replace(', ', '-')}", "evaluating", command)
 
 
 def fitting(run: str, kind: str) -> Step:
@@ -97,13 +127,13 @@ class Measured:
     """What came out.
 
     Args:
-        objectives: results of each, by run and then by offset; the same pairs for all of one offset.
+        planners: results of each, by run and then by offset; the same pairs for all of one offset.
         heads: the reachability head of every run.
         made: the recordings and runs, as commands.
         done: heads and evaluations of the first run, as commands.
     """
 
-    objectives: dict[str, list[list[EvalResult]]]
+    planners: dict[str, list[list[EvalResult]]]
     heads: list[ReachFit]
     made: list[str]
     done: list[str]
@@ -117,12 +147,12 @@ class Measured:
         recordings = dict.fromkeys((*(fit.dataset.name for fit in heads), bench.dataset))
         cards = [load_run(home, run, torch.device("cpu")).card for run in bench.runs]
 
-        def series(run: str, objective: str) -> list[EvalResult]:
-            printed = json.loads(done[bench.evaluating(run, objective).name].printed)
+        def series(run: str, planner: str) -> list[EvalResult]:
+            printed = json.loads(done[bench.evaluating(run, planner).name].printed)
             return [EvalResult.model_validate(one) for one in printed]
 
         return cls(
-            objectives={objective: [series(run, objective) for run in bench.runs] for objective in OBJECTIVES},
+            planners={planner: [series(run, planner) for run in bench.runs] for planner in PLANNERS},
             heads=heads,
             made=[
                 *(recording(home.find_dataset(name)) for name in recordings),
@@ -134,7 +164,7 @@ class Measured:
     def __post_init__(self) -> None:
         """Refuse what cannot be compared, or was trained on."""
         for number, offset in enumerate(OFFSETS):
-            results = [of_run[number] for of_objective in self.objectives.values() for of_run in of_objective]
+            results = [of_run[number] for of_planner in self.planners.values() for of_run in of_planner]
             pairs = {tuple((one.start_row, one.goal_row) for one in result.episodes) for result in results}
             if len(pairs) != 1:
                 raise ValueError(f"results of offset {offset} are not of the same pairs")
@@ -144,19 +174,19 @@ class Measured:
     @property
     def first(self) -> EvalResult:
         """Of the paper's objective, the first run and the nearest goals."""
-        return self.objectives["last"][0][0]
+        return self.planners["last"][0][0]
 
     def pairs(self, number: int, group: str | None) -> list[EpisodeResult]:
         """The pairs of the offset of that number, as the first run did them."""
-        return _of_group(self.objectives["last"][0][number], group)
+        return _of_group(self.planners["last"][0][number], group)
 
     def success(self, how: str, number: int, group: str | None) -> np.ndarray:
-        """Outcomes on the pairs of an offset, (runs, pairs), by an objective or at random."""
+        """Outcomes on the pairs of an offset, (runs, pairs), by a planner or at random."""
         if how == RANDOM:
             # The random policy knows nothing of the weights: it does the same under every run.
             random = [one.random_success for one in self.pairs(number, group)]
             return np.array([random] * len(self.heads))
-        return np.array([[one.success for one in _of_group(of_run[number], group)] for of_run in self.objectives[how]])
+        return np.array([[one.success for one in _of_group(of_run[number], group)] for of_run in self.planners[how]])
 
     def rate(self, how: str, number: int, group: str | None) -> Rate:
         """Over all runs."""
@@ -208,9 +238,9 @@ def _ahead(protocols: Sequence[EvalProtocol]) -> list[str]:
 
 def _rates(measured: Measured, group: str | None) -> Iterator[str]:
     numbers = range(len(OFFSETS))
-    yield from headings("objective", *_ahead([one.protocol for one in measured.objectives["last"][0]]))
+    yield from headings("planner", *_ahead([one.protocol for one in measured.planners["last"][0]]))
     yield line("pairs (episodes)", *(_counted(measured.pairs(number, group)) for number in numbers))
-    for how in (*OBJECTIVES, RANDOM):
+    for how in (*measured.planners, RANDOM):
         yield line(_code(how), *(measured.rate(how, number, group) for number in numbers))
 
 
@@ -226,16 +256,20 @@ def _differences(measured: Measured, group: str | None) -> Iterator[str]:
 
 
 def _runs(measured: Measured) -> Iterator[str]:
-    yield from headings("run", "objective", *OFFSETS)
+    yield from headings("run", "planner", *OFFSETS)
     for number, head in enumerate(measured.heads):
-        for objective, of_objective in measured.objectives.items():
-            yield line(head.run, _code(objective), *(one.overall.success for one in of_objective[number]))
+        for planner, of_planner in measured.planners.items():
+            yield line(head.run, _code(planner), *(one.overall.success for one in of_planner[number]))
 
 
 def _heads(measured: Measured) -> Iterator[str]:
-    yield from headings("run", "reachability head", "shuffled labels", "latent distance")
+    yield from headings(
+        "run", "latents", "reachability head", "encoded ones alone", "shuffled labels", "latent distance"
+    )
     for fit in measured.heads:
-        yield line(fit.run, *(one.correlation for one in (fit.head, fit.shuffled, fit.latent_distance)))
+        told = (fit.head, fit.encoded_only, fit.shuffled, fit.latent_distance)
+        yield line(fit.run, "encoded", *(one.encoded.correlation for one in told))
+        yield line(fit.run, "imagined", *(one.imagined.correlation for one in told))
 
 
 def _code(how: str) -> str:
@@ -243,7 +277,7 @@ def _code(how: str) -> str:
 
 
 def main() -> None:
-    """Measure every objective and write the page."""
+    """Measure every planner and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("home", type=Path)
     parser.add_argument("--run", action="append", metavar="RUN", help="of another training seed; repeat it")
@@ -260,14 +294,15 @@ INTRODUCTION = """\
 # Objectives, measured
 
 Every number here was measured by `python bench/objectives.py HOME`, which also wrote this page: how often goals are
-reached by [what plans are judged by](objectives.md), and by how far they lie ahead. All objectives and all training
-seeds plan for the same pairs, and differences are pair by pair: an interval that holds 0 shows none, and no interval is
-corrected for how many there are. Intervals are 95 %, over training seeds and recorded episodes together; those of
-random actions and of one training seed are over episodes."""
+reached by [what plans are judged by](objectives.md), by [where searches begin](planning.md#prior) and
+[what plans aim at](planning.md#anchors), and by how far goals lie ahead. All planners and all training seeds plan for
+the same pairs, and differences are pair by pair: an interval that holds 0 shows none, and no interval is corrected for
+how many there are. Intervals are 95 %, over training seeds and recorded episodes together; those of random actions and
+of one training seed are over episodes."""
 
 HEADS = """\
 Before anything is planned: rank correlation with the steps between two frames, of recorded episodes that run and head
-have never seen."""
+have never seen. The earlier frame is encoded, or imagined with recorded actions from an earlier one."""
 
 if __name__ == "__main__":
     main()

@@ -18,7 +18,8 @@ from lewm_cli.evaluate import (
 )
 from lewm_cli.evaluate.eval_result import summarize
 from lewm_cli.heads import ReachFit
-from lewm_cli.heads.reach import ReachScore
+from lewm_cli.heads.reach import ReachScores
+from lewm_cli.heads.reach_score import ReachScore
 from lewm_cli.statistics import Difference, Estimate, Rate
 from lewm_cli.store import Measurement
 from reports import full_report
@@ -190,7 +191,7 @@ def objectives(results: ModuleType) -> ModuleType:
 
 
 def judged(objectives: ModuleType, solved: dict[str, tuple[int, int]]) -> Any:
-    """Two runs measured by every objective: so many pairs solved by each run, one less for every offset."""
+    """Two runs measured with every planner: so many pairs solved by each run, one less for every offset."""
     runs = ("tworoom/small-seed0", "tworoom/small-seed1")
 
     def by_offset(run: str, solved: int) -> list[EvalResult]:
@@ -199,9 +200,9 @@ def judged(objectives: ModuleType, solved: dict[str, tuple[int, int]]) -> Any:
         ]
 
     return objectives.Measured(
-        objectives={
-            objective: [by_offset(run, pairs) for run, pairs in zip(runs, counts, strict=True)]
-            for objective, counts in solved.items()
+        planners={
+            planner: [by_offset(run, pairs) for run, pairs in zip(runs, counts, strict=True)]
+            for planner, counts in solved.items()
         },
         heads=[REACH.model_copy(update={"run": run}) for run in runs],
         made=["lewm collect tworoom"],
@@ -209,9 +210,12 @@ def judged(objectives: ModuleType, solved: dict[str, tuple[int, int]]) -> Any:
     )
 
 
-def told(correlation: float) -> ReachScore:
-    estimate = Estimate(value=correlation, low=correlation - 0.05, high=correlation + 0.05)
-    return ReachScore(correlation=estimate, auroc=estimate)
+def told(encoded: float, imagined: float) -> ReachScores:
+    def score(correlation: float) -> ReachScore:
+        estimate = Estimate(value=correlation, low=correlation - 0.05, high=correlation + 0.05)
+        return ReachScore(correlation=estimate, auroc=estimate)
+
+    return ReachScores(encoded=score(encoded), imagined=score(imagined))
 
 
 REACH = ReachFit(
@@ -227,12 +231,29 @@ REACH = ReachFit(
     tested_frames=500,
     classes=18,
     horizon=5,
-    head=told(0.8),
-    shuffled=told(0.1),
-    latent_distance=told(0.7),
+    head=told(0.81, 0.78),
+    encoded_only=told(0.82, 0.61),
+    shuffled=told(0.1, 0.12),
+    latent_distance=told(0.7, 0.68),
+    gain=Estimate(value=0.17, low=0.1, high=0.2),
 )
 
-SOLVED = {"last": (12, 10), "path": (11, 9), "probe": (15, 16), "reach": (20, 18), "reach-shuffled": (6, 5)}
+SOLVED = {
+    "last": (12, 10),
+    "path": (11, 9),
+    "probe": (15, 16),
+    "reach": (20, 18),
+    "reach-encoded": (19, 18),
+    "reach-shuffled": (6, 5),
+    "last, shuffled prior": (8, 7),
+    "last, prior": (14, 15),
+    "last, anchors": (17, 16),
+    "last, prior, anchors": (19, 17),
+    "reach, prior": (18, 19),
+    "reach, anchors": (17, 20),
+    "reach, prior, anchors": (20, 20),
+    "prior alone": (13, 9),
+}
 
 
 @pytest.mark.slow
@@ -280,21 +301,21 @@ def test_outcomes_of_different_pairs_are_refused(results: ModuleType, tmp_path: 
         results.read_outcomes(kept)
 
 
-def test_objectives_are_pooled_over_runs_and_compared_on_the_same_pairs(objectives: ModuleType):
+def test_planners_are_pooled_over_runs_and_compared_on_the_same_pairs(objectives: ModuleType):
     measured = judged(objectives, SOLVED)
     page = objectives.page(measured)
     every = evaluated("any", "heldout", 0).episodes
     for section, chosen in (("All pairs", range(PAIRS)), ("Goals in the other room", range(0, PAIRS, 3))):
         episodes = np.array([every[k].episode for k in chosen])
 
-        def outcomes(objective: str, number: int, chosen: range = chosen) -> np.ndarray:
-            return np.array([[k < solved - number for k in chosen] for solved in SOLVED[objective]])
+        def outcomes(planner: str, number: int, chosen: range = chosen) -> np.ndarray:
+            return np.array([[k < solved - number for k in chosen] for solved in SOLVED[planner]])
 
         numbers = range(len(objectives.OFFSETS))
         assert cells(page, section, "pairs (episodes)")[1] == f"{len(chosen)} ({len(set(episodes))})"
-        for objective in SOLVED:
-            expected = [str(Rate.of(outcomes(objective, number), episodes)) for number in numbers]
-            assert cells(page, section, f"`{objective}`")[1:] == expected
+        for planner in SOLVED:
+            expected = [str(Rate.of(outcomes(planner, number), episodes)) for number in numbers]
+            assert cells(page, section, f"`{planner}`")[1:] == expected
         floor = Rate.of(np.array([every[k].random_success for k in chosen]), episodes)
         assert cells(page, section, "random actions")[1:] == [str(floor)] * len(numbers)
         gains = [Difference.of(outcomes("reach", n), outcomes("last", n), episodes) for n in numbers]
@@ -302,34 +323,41 @@ def test_objectives_are_pooled_over_runs_and_compared_on_the_same_pairs(objectiv
         random = np.array([[every[k].random_success for k in chosen]] * 2)
         above = [Difference.of(outcomes("reach-shuffled", n), random, episodes) for n in numbers]
         assert cells(page, section, "`reach-shuffled` - random actions")[1:] == list(map(str, above))
-    alone = measured.objectives["probe"][1][0].overall.success
+    alone = measured.planners["probe"][1][0].overall.success
     assert cells(page, "Each training seed", "tworoom/small-seed1", "`probe`")[2] == str(alone)
-    assert cells(page, "Each training seed", "tworoom/small-seed0", str(REACH.head.correlation))
+    for kind in ("encoded", "imagined"):
+        told = (REACH.head, REACH.encoded_only, REACH.shuffled, REACH.latent_distance)
+        correlations = [str(getattr(one, kind).correlation) for one in told]
+        assert cells(page, "Each training seed", "tworoom/small-seed0", kind)[2:] == correlations
 
 
-def test_objectives_of_different_pairs_or_of_episodes_trained_on_are_refused(objectives: ModuleType):
+def test_planners_of_different_pairs_or_of_episodes_trained_on_are_refused(objectives: ModuleType):
     measured = judged(objectives, SOLVED)
-    result = measured.objectives["reach"][1][2]
+    result = measured.planners["reach"][1][2]
     moved = result.episodes[0].model_copy(update={"start_row": 7})
     for change, said in (
         ({"episodes": (moved, *result.episodes[1:])}, "not of the same pairs"),
         ({"held_out": False}, "trained on episodes"),
     ):
-        last = [*measured.objectives["reach"][1]]
+        last = [*measured.planners["reach"][1]]
         last[2] = result.model_copy(update=change)
-        others = {**measured.objectives, "reach": [measured.objectives["reach"][0], last]}
+        others = {**measured.planners, "reach": [measured.planners["reach"][0], last]}
         with pytest.raises(ValueError, match=f"offset 75.*{said}"):
-            dataclasses.replace(measured, objectives=others)
+            dataclasses.replace(measured, planners=others)
 
 
-def test_every_objective_is_planned_with_after_its_head_was_fitted(objectives: ModuleType, tmp_path: Path):
+def test_every_planner_is_measured_after_its_heads_were_fitted(objectives: ModuleType, tmp_path: Path):
     bench = objectives.Bench(tmp_path, ("tworoom/a", "tworoom/b"), "tworoom/test", 7)
     for run in bench.runs:
         steps = [step.command for step in bench.steps() if step.command[1] == run]
-        assert [command[0] for command in steps] == ["fit", "fit", *["eval"] * len(get_args(ObjectiveName))]
-        assert {command[-3] for command in steps[2:]} == {
-            f"planner.objective={objective}" for objective in get_args(ObjectiveName)
-        }
+        assert [command[0] for command in steps] == [*["fit"] * 3, *["eval"] * len(objectives.PLANNERS)]
+        typed = [[word for word in command if word.startswith("planner.")][1:] for command in steps[3:]]
+        assert len(set(map(tuple, typed))) == len(steps[3:])
+        for objective in get_args(ObjectiveName):
+            assert [f"planner.objective={objective}"] in typed
+        anchors = "planner.anchors=tworoom/demos"
+        assert ["planner.objective=reach", "planner.prior=true", anchors] in typed
+        assert {"--actor", "prior"} <= set(steps[-1])
     assert len({step.name for step in bench.steps()}) == len(list(bench.steps()))
 
 

@@ -150,7 +150,7 @@ def quick() -> Iterator[None]:
         patch.setattr(ReachFit, "usual_steps", 20)
         patch.setattr("lewm_cli.heads.reach.BATCH", 64)
         patch.setattr("lewm_cli.heads.reach.TESTED_PAIRS", 200)
-        patch.setattr("lewm_cli.heads.reach.RESAMPLES", 100)
+        patch.setattr("lewm_cli.heads.reach_score.RESAMPLES", 100)
         patch.setattr("lewm_cli.heads.prior.BATCH", 128)
         patch.setattr(improve, "VALIDATED", 8)
         yield

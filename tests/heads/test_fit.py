@@ -52,7 +52,7 @@ def short_fitting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches and bootstraps as large as these small problems need."""
     monkeypatch.setattr("lewm_cli.heads.reach.BATCH", 128)
     monkeypatch.setattr("lewm_cli.heads.reach.TESTED_PAIRS", 600)
-    monkeypatch.setattr("lewm_cli.heads.reach.RESAMPLES", 100)
+    monkeypatch.setattr("lewm_cli.heads.reach_score.RESAMPLES", 100)
 
 
 # The command
@@ -124,7 +124,14 @@ def test_head_is_fitted_to_what_the_run_was_trained_on_and_tested_on_what_it_hel
 @pytest.mark.slow
 def test_tables_put_the_references_beside_the_head(world: World):
     done = world.fit()
-    for words in ("reachability head", "shuffled labels", "latent distance", "95 % intervals"):
+    for words in (
+        "reachability head",
+        "encoded ones alone",
+        "shuffled labels",
+        "imagined",
+        "latent distance",
+        "95 % intervals",
+    ):
         assert words in flat(done.out)
     assert max(len(line) for line in done.out.splitlines()) <= 80
     done = world.fit("--kind", "probe")
@@ -152,7 +159,7 @@ def test_run_that_held_out_too_little_is_tested_on_episodes_set_apart(world: Wor
     assert (fit.held_out, fit.fitted_episodes, fit.tested_episodes) == (False, 8, 5)
 
 
-@pytest.mark.parametrize("objective", ["probe", "reach", "reach-shuffled"])
+@pytest.mark.parametrize("objective", ["probe", "reach", "reach-encoded", "reach-shuffled"])
 def test_planning_without_the_head_says_what_to_type(world: World, images: tuple[Path, Path], objective: str):
     kind = objective.partition("-")[0]
     command = f"lewm fit {RUN}" + (" --kind probe" if kind == "probe" else "")
@@ -167,12 +174,12 @@ def test_planning_without_the_head_says_what_to_type(world: World, images: tuple
 
 def test_unknown_kind_is_refused(world: World):
     said = world.lewm("fit", RUN, "--kind", "critic").sentence(2)
-    assert "there is no kind of head 'critic'; --kind takes reach or probe or decoder" in said
+    assert "there is no kind of head 'critic'; --kind takes reach or prior or probe or decoder" in said
 
 
 def test_unknown_objective_is_refused(world: World, images: tuple[Path, Path]):
     asked = ("plan", RUN, "--start", images[0], "--goal", images[1], "--set", "planner.objective=fastest")
-    assert "'last', 'path', 'probe', 'reach' or 'reach-shuffled'" in world.lewm(*asked).sentence(2)
+    assert "'last', 'path', 'probe', 'reach', 'reach-encoded' or 'reach-shuffled'" in world.lewm(*asked).sentence(2)
 
 
 @pytest.mark.slow
@@ -202,7 +209,7 @@ def test_objective_decides_what_is_planned_and_what_is_said(world: World, images
     world.fit("--steps", 30)
     world.fit("--steps", 30, "--kind", "probe")
     seen = {}
-    for objective in ("last", "path", "probe", "reach", "reach-shuffled"):
+    for objective in ("last", "path", "probe", "reach", "reach-encoded", "reach-shuffled"):
         setting = ("--set", f"planner.objective={objective}")
         done = world.lewm("plan", RUN, "--start", images[0], "--goal", images[1], *setting, *QUICK, "--json")
         assert done.code == 0, done.err
@@ -210,8 +217,8 @@ def test_objective_decides_what_is_planned_and_what_is_said(world: World, images
         assert seen[objective]["planner"]["objective"] == objective
     costs = [plan["standing_still"] for plan in seen.values()]
     assert costs[0] == costs[1]  # standing still is the whole path
-    assert len(set(costs[1:])) == 4
-    assert len({str(plan["actions"]) for plan in seen.values()}) == 5
+    assert len(set(costs[1:])) == 5
+    assert len({str(plan["actions"]) for plan in seen.values()}) == 6
     # What a policy hands out one by one is the same plan.
     policy = Policy(world.run, images[1], planner=PlannerConfig(**seen["reach"]["planner"]), seed=42)
     frame = imageio.imread(images[0])
@@ -416,9 +423,10 @@ def test_fitted_on_a_real_recording_plans_are_judged_by_it(trained: Path, tmp_pa
     assert done.code == 0, done.err
     fit = ReachFit.model_validate(done.json())
     assert not fit.held_out  # it held out one episode of twelve, which is too few
-    assert fit.head.correlation.low > 0  # little, for the model has hardly learned and six episodes are few
-    assert fit.head.auroc.low > 0.5
-    assert abs(fit.shuffled.correlation.value) < 0.35
+    for score in (fit.head.encoded, fit.encoded_only.encoded):
+        assert score.correlation.low > 0  # little, for the model has hardly learned and six episodes are few
+        assert score.auroc.low > 0.5
+    assert abs(fit.shuffled.encoded.correlation.value) < 0.35
     assert lewm(home, "fit", RUN, "--kind", "probe", "--steps", 100, "-q").code == 0
     seen = {}
     for objective in ("last", "reach", "probe"):

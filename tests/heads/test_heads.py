@@ -15,15 +15,17 @@ from torch import Tensor
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.heads import (
+    ENCODED,
     FITTED,
     SHUFFLED,
+    ImaginedLatents,
     LatentEpisodes,
     LatentSplit,
     ProbeFit,
     ReachFit,
 )
-from lewm_cli.heads.reach import score_reach
-from lewm_cli.heads.reach_pairs import Distances, draw_pairs, draw_strangers
+from lewm_cli.heads.reach_pairs import Distances, draw_imagined_pairs, draw_pairs, draw_strangers
+from lewm_cli.heads.reach_score import score_gain, score_reach
 from lewm_cli.methods import JEPA
 from lewm_cli.store import (
     Run,
@@ -39,7 +41,7 @@ def short_fitting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches and bootstraps as large as these small problems need."""
     monkeypatch.setattr("lewm_cli.heads.reach.BATCH", 128)
     monkeypatch.setattr("lewm_cli.heads.reach.TESTED_PAIRS", 600)
-    monkeypatch.setattr("lewm_cli.heads.reach.RESAMPLES", 100)
+    monkeypatch.setattr("lewm_cli.heads.reach_score.RESAMPLES", 50)
 
 
 def episodes_of(latents: Tensor, lengths: tuple[int, ...]) -> LatentEpisodes:
@@ -59,6 +61,25 @@ def test_pairs_are_of_one_episode_and_strangers_of_two(lengths: list[int], seed:
     assert (pairs.steps >= 0).all()
     strangers = draw_strangers(episodes, pairs.owners, generator)
     assert ((owners[strangers] != pairs.owners) | (len(lengths) == 1)).all()
+
+
+def test_imagined_pairs_lie_like_encoded_ones():
+    lengths = (8, 30, 17)
+    episodes = episodes_of(torch.arange(55.0)[:, None], lengths)
+    owners = torch.from_numpy(episodes.owners)
+    places = torch.arange(55).repeat(2)
+    imagined = ImaginedLatents(-places.float()[:, None], places)
+    generator = torch.Generator().manual_seed(0)
+    pairs, others = draw_imagined_pairs(episodes, imagined, 40_000, generator), draw_pairs(episodes, 40_000, generator)
+    assert torch.equal(pairs.latents[:, 0], -pairs.earlier.float())
+    assert torch.equal(others.latents[:, 0], others.earlier.float())
+    assert torch.equal(owners[pairs.later], pairs.owners)
+    assert torch.equal(owners[pairs.earlier], pairs.owners)
+    assert torch.equal(pairs.later - pairs.earlier, pairs.steps)
+    for owner in range(3):
+        found, expected = (each.steps[each.owners == owner].float() for each in (pairs, others))
+        assert len(found) / len(expected) == pytest.approx(1, abs=0.05)
+        assert found.mean().item() == pytest.approx(expected.mean().item(), rel=0.05)
 
 
 @given(longest=st.floats(1, 400))
@@ -92,6 +113,20 @@ def test_scores_are_those_of_others():
     assert against.correlation.low < -0.5 < 0.5 < against.correlation.high
 
 
+def test_gain_of_a_head_is_paired():
+    generator = np.random.default_rng(0)
+    steps, owners = generator.integers(0, 60, 400), generator.integers(0, 12, 400)
+    worse = steps + generator.normal(0, 20, 400)
+    better = (steps + worse) / 2
+    gain = score_gain(np.stack([better, worse]), steps, owners, seed=0)
+    assert gain.value == pytest.approx(spearmanr(better, steps).statistic - spearmanr(worse, steps).statistic)
+    assert 0 < gain.low < gain.value < gain.high
+    each = [score_reach(one[None], steps, owners, 25, seed=0).correlation for one in (better, worse)]
+    assert gain.high - gain.low < sum(one.high - one.low for one in each)
+    same = score_gain(np.stack([worse, worse]), steps, owners, seed=0)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
 def walks(lengths: tuple[int, ...], seed: int) -> Tensor:
     """Latents that climb a winding stair at a steady pace: what lies above each other is near, and far in time."""
     generator = np.random.default_rng(seed)
@@ -107,27 +142,56 @@ def walker(tmp_path: Path, small_model: JEPA, small_card: Callable) -> tuple[Run
     return run, open_dataset(write_recording(tmp_path / "x.h5", dims=2), "x")
 
 
-def test_head_learns_time_and_its_controls_nothing(walker: tuple[Run, Dataset]):
+@pytest.fixture
+def erring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that imagines the stairs wider than they are, and too high."""
+
+    def imagine_along(run: Run, dataset: Dataset, episodes: LatentEpisodes, horizon: int, seed: int) -> ImaginedLatents:
+        places = torch.arange(len(episodes.latents))
+        return ImaginedLatents(episodes.latents * torch.tensor([3.0, 3.0, 1.0]) + torch.tensor([0.0, 0.0, 2.0]), places)
+
+    monkeypatch.setattr("lewm_cli.heads.reach.imagine_along", imagine_along)
+
+
+def test_head_learns_time_and_its_controls_nothing(walker: tuple[Run, Dataset], erring: None):
     lengths = (110,) * 12
     fitted, tested = (episodes_of(walks(lengths, seed), lengths) for seed in (0, 1))
     told: list[int] = []
     split = LatentSplit(*walker, fitted, tested, held_out=True)
     heads, fit = ReachFit.fit(split, seed=0, steps=250, advance=told.append)
     assert sum(told) == ReachFit.total_steps(250)
-    assert fit.head.correlation.low > 0.85
-    assert fit.head.auroc.low > 0.95
-    assert fit.latent_distance.correlation.high < fit.head.correlation.low
-    assert abs(fit.shuffled.correlation.value) < 0.35
-    assert abs(fit.shuffled.auroc.value - 0.5) < 0.2
+    for known in (fit.head.encoded, fit.head.imagined, fit.encoded_only.encoded):
+        assert known.correlation.low > 0.75
+        assert known.auroc.low > 0.85
+    # What it never saw it cannot tell.
+    assert fit.encoded_only.imagined.correlation.high < fit.head.imagined.correlation.low
+    assert fit.gain.low > 0
+    assert fit.remarks[-1] == f"Gain on imagined latents by fitting to them: {fit.gain}."
+    assert fit.latent_distance.encoded.correlation.high < fit.head.encoded.correlation.low
+    for control, known in ((fit.shuffled.encoded, fit.head.encoded), (fit.shuffled.imagined, fit.head.imagined)):
+        assert control.correlation.high < known.correlation.low
+        assert control.auroc.high < known.auroc.low
     with torch.inference_mode():
-        near, middle, far = (heads[FITTED](tested.latents[:10], tested.latents[k : k + 10]) for k in (0, 50, 100))
+        near, middle, far = (heads[ENCODED](tested.latents[:10], tested.latents[k : k + 10]) for k in (0, 50, 100))
         assert near.mean() < 6
         assert 7 < middle.mean() < 15  # 10, if no strangers were among the pairs
         assert 15 < far.mean() < 30
         strange = heads[SHUFFLED](tested.latents[:60], tested.latents[50:110])
     assert strange.std() < 0.1 * strange.mean()
-    again, _ = ReachFit.fit(split, seed=0, steps=250, advance=told.append)
-    assert all(torch.equal(value, again.state_dict()[key]) for key, value in heads.state_dict().items())
+
+
+def test_same_seed_fits_the_same_heads(walker: tuple[Run, Dataset], erring: None):
+    lengths = (110,) * 12
+    fitted, tested = (episodes_of(walks(lengths, seed), lengths) for seed in (0, 1))
+    split = LatentSplit(*walker, fitted, tested, held_out=True)
+    (first, _), (again, _), (other, _) = (
+        ReachFit.fit(split, seed=seed, steps=5, advance=lambda done: None) for seed in (0, 0, 1)
+    )
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in first.state_dict().items())
+    for name in (FITTED, ENCODED, SHUFFLED):
+        key = f"{name}.net.0.weight"
+        assert not torch.equal(first.state_dict()[key], other.state_dict()[key])
+    assert not torch.equal(first[FITTED].net[0].weight, first[ENCODED].net[0].weight)
 
 
 def test_episodes_that_never_leave_the_horizon_are_refused(walker: tuple[Run, Dataset]):

@@ -20,6 +20,9 @@ SEQUENCES_AT_ONCE = 32
 STRETCHES, STRETCHES_AT_ONCE = 4000, 500
 """Stretches that heads learn from, and those that are imagined together."""
 
+MOST_NUMBERS = 100_000_000
+"""Numbers in the latents that are imagined for heads, where single latents are large: 0.4 GB."""
+
 
 @dataclass(frozen=True)
 class Imagined:
@@ -137,10 +140,10 @@ class ImaginedLatents:
 
 
 @torch.inference_mode()
-def imagine_along(
-    run: Run, dataset: Dataset, episodes: LatentEpisodes, horizon: int, seed: int, count: int = STRETCHES
-) -> ImaginedLatents:
-    """Imagines so many stretches of recorded episodes, drawn anywhere in them, from the latent of their first frame.
+def imagine_along(run: Run, dataset: Dataset, episodes: LatentEpisodes, horizon: int, seed: int) -> ImaginedLatents:
+    """Imagines `STRETCHES` of recorded episodes, drawn anywhere in them, from the latent of their first frame.
+
+    They are fewer where latents are large, and where more would be imagined than there are frames.
 
     Args:
         horizon: model steps of each; episodes that are shorter, or lack an action there, are passed over.
@@ -159,9 +162,13 @@ def imagine_along(
             f"no episode of {dataset.name} has all actions and the {horizon * skip + 1} rows that {horizon} imagined "
             f"steps of {run.name} take; record longer episodes, and train on them"
         )
+    most = min(len(episodes.rows), MOST_NUMBERS // episodes.latents.shape[1])
+    count = max(1, min(STRETCHES, most // horizon))
     begins = np.random.default_rng(seed).choice(begins, count)
     imagine, parts = run.world_model.imaginer(), []
-    for part in np.array_split(begins, range(STRETCHES_AT_ONCE, count, STRETCHES_AT_ONCE)):
+    at_once = run.world_model.sequences_at_once(horizon, gradient=False) or STRETCHES_AT_ONCE
+    at_once = min(at_once, STRETCHES_AT_ONCE)
+    for part in np.array_split(begins, range(at_once, count, at_once)):
         rows = episodes.rows[part][:, None] + skip * np.arange(horizon)
         latents = episodes.latents[part].to(run.device).unsqueeze(1)
         parts.append(run.finite(imagine(latents, recorded_blocks(run, dataset, rows)))[:, 1:].float().cpu())

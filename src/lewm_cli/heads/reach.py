@@ -2,64 +2,70 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
 import torch
 from pydantic import PositiveInt
-from scipy.stats import rankdata
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lewm_cli.config import PlannerConfig, Section
+from lewm_cli.config import PlannerConfig
 from lewm_cli.errors import LewmError
 from lewm_cli.heads.head_fit import FITTED, SHUFFLED, HeadFit, optimize
+from lewm_cli.heads.imagination import ImaginedLatents, imagine_along
 from lewm_cli.heads.latents import LatentEpisodes, LatentSplit
-from lewm_cli.heads.reach_pairs import Distances, draw_pairs, draw_strangers
+from lewm_cli.heads.reach_pairs import Distances, FramePairs, draw_imagined_pairs, draw_pairs, draw_strangers
+from lewm_cli.heads.reach_score import ReachScores, score_gain, score_reach
 from lewm_cli.model import HIDDEN, ReachHead
-from lewm_cli.statistics import Estimate, percentile_interval
+from lewm_cli.statistics import Estimate
 
 BATCH = 512
 STRANGERS = 0.2
 """Share of pairs whose frames are of different episodes."""
 
+IMAGINED = 0.5
+"""Share of pairs whose earlier latent is imagined, as all are that plans are judged by."""
+
+ENCODED = "encoded"
+"""Name of the network that was fitted to encoded latents alone."""
+
 CONTROLS = 5
 """Heads with shuffled labels: one alone may rank as the truth does, or against it, by chance."""
 
 TESTED_PAIRS = 2000
-RESAMPLES = 300
 HORIZON = PlannerConfig().horizon
-"""Model steps within which a goal is near."""
+"""Model steps within which a goal is near, and that are imagined."""
+
+Measure = Callable[[Tensor, Tensor], Tensor]
+"""Tells how far latents (P, D) are from others (P, D), as (P,)."""
 
 RECIPE = (
-    f"pairs of frames, earlier and later, of one episode, {STRANGERS:.0%} of different ones; latents z-scored; classes "
-    f"of their distance in model steps, and one for different episodes; two hidden layers of {HIDDEN} with GELU, "
+    f"pairs of frames, earlier and later, of one episode, {STRANGERS:.0%} of different ones; {IMAGINED:.0%} of the "
+    f"earlier latents imagined with recorded actions, {HORIZON} model steps at most; latents z-scored; classes of "
+    f"their distance in model steps, and one for different episodes; two hidden layers of {HIDDEN} with GELU, "
     f"cross-entropy, AdamW 2e-3 with cosine, weight decay 1e-4, batches of {BATCH}; told is the mean over classes; "
     f"shuffled: {CONTROLS} such heads of a {CONTROLS}th of the steps each, the classes of every batch permuted"
 )
 
 
-class ReachScore(Section):
-    """Scores of predictions how far pairs of frames of one episode are apart."""
-
-    correlation: Estimate
-    """Spearman's, with the environment steps between them."""
-    auroc: Estimate
-    """AUROC of telling pairs within the planner's horizon from pairs beyond it."""
-
-
 class ReachFit(HeadFit):
-    """A reachability head beside heads that learned from shuffled labels, and the squared distance of the latents."""
+    """A reachability head beside one that saw encoded latents alone, shuffled labels, and the distance of latents."""
 
     kind: Literal["reach"] = "reach"
     classes: PositiveInt
     """Classes of distances, the last of which is farther than any episode goes."""
     horizon: PositiveInt
     """Model steps."""
-    head: ReachScore
-    shuffled: ReachScore
+    head: ReachScores
+    encoded_only: ReachScores
+    """A head that was fitted to no imagined latent."""
+    shuffled: ReachScores
     """Mean of several heads; its interval is over them, too."""
-    latent_distance: ReachScore
+    latent_distance: ReachScores
+    gain: Estimate
+    """Rank correlation on imagined latents, of the head less of the one that was fitted to encoded ones alone."""
 
     @classmethod
     def fit(
@@ -78,141 +84,130 @@ class ReachFit(HeadFit):
                     f"no episode of {split.dataset.name} is longer than the planner's horizon ({HORIZON * block} "
                     "steps), so nothing in them is far; record longer ones, and train on them"
                 )
-        distances = Distances.up_to(float(fitted.lengths.max() - 1) / block)
-        head = _train_head(fitted, block, distances, seed, steps, advance, shuffled=False)
+        ahead = [imagine_along(split.run, split.dataset, one, HORIZON, seed) for one in (fitted, tested)]
+        source = _Pairs(fitted, ahead[0], Distances.up_to(float(fitted.lengths.max() - 1) / block), block)
+        head = source.train(seed, steps, advance)
+        encoded_only = replace(source, imagined=None).train(seed, steps, advance)
         controls = [
-            _train_head(fitted, block, distances, seed + number, _control_steps(steps), advance, shuffled=True)
+            replace(source, shuffled=True).train(seed + number, _control_steps(steps), advance)
             for number in range(CONTROLS)
         ]
-        pairs = draw_pairs(tested, TESTED_PAIRS, torch.Generator().manual_seed(seed))
-        here, there = tested.latents[pairs.earlier], tested.latents[pairs.later]
+        pairs = draw_imagined_pairs(tested, ahead[1], TESTED_PAIRS, torch.Generator().manual_seed(seed))
+        steps_apart, owners = pairs.steps.numpy(), pairs.owners.numpy()
 
-        def score(predicted: torch.Tensor) -> ReachScore:
-            return score_reach(predicted.numpy(), pairs.steps.numpy(), pairs.owners.numpy(), HORIZON * block, seed)
+        @torch.inference_mode()
+        def told(here: Tensor, *measures: Measure) -> np.ndarray:
+            return torch.stack([measure(here, tested.latents[pairs.later]) for measure in measures]).numpy()
 
-        with torch.inference_mode():
-            by_head, by_controls = head(here, there)[None], torch.stack([control(here, there) for control in controls])
-        return nn.ModuleDict({FITTED: head, SHUFFLED: controls[0]}), cls.fitted_to(
+        def score(*measures: Measure) -> ReachScores:
+            encoded, imagined = (
+                score_reach(told(here, *measures), steps_apart, owners, HORIZON * block, seed)
+                for here in (tested.latents[pairs.earlier], pairs.latents)
+            )
+            return ReachScores(encoded=encoded, imagined=imagined)
+
+        return nn.ModuleDict({FITTED: head, ENCODED: encoded_only, SHUFFLED: controls[0]}), cls.fitted_to(
             split,
             begun=begun,
             hidden=HIDDEN,
-            classes=len(distances.steps),
+            classes=len(source.distances.steps),
             steps=steps,
             seed=seed,
             recipe=RECIPE,
             horizon=HORIZON,
-            head=score(by_head),
-            shuffled=score(by_controls),
-            latent_distance=score((here - there).square().sum(dim=-1)[None]),
+            head=score(head),
+            encoded_only=score(encoded_only),
+            shuffled=score(*controls),
+            latent_distance=score(lambda here, there: (here - there).square().sum(dim=-1)),
+            gain=score_gain(told(pairs.latents, head, encoded_only), steps_apart, owners, seed),
         )
 
     @classmethod
     def total_steps(cls, steps: int) -> int:
-        return steps + CONTROLS * _control_steps(steps)
+        return 2 * steps + CONTROLS * _control_steps(steps)
 
     def networks(self) -> nn.ModuleDict:
-        return nn.ModuleDict({name: ReachHead(self.latent, self.classes, self.hidden) for name in (FITTED, SHUFFLED)})
+        names = FITTED, ENCODED, SHUFFLED
+        return nn.ModuleDict({name: ReachHead(self.latent, self.classes, self.hidden) for name in names})
 
     @property
     def summary(self) -> str:
-        return f"rank correlation {self.head.correlation}, shuffled {self.shuffled.correlation}"
+        correlations = (scores.imagined.correlation for scores in (self.head, self.encoded_only, self.shuffled))
+        return "rank correlation on imagined latents {}, fitted to encoded ones alone {}, shuffled {}".format(
+            *correlations
+        )
 
     @property
     def table(self) -> tuple[tuple[str, ...], ...]:
         scores = {
             "reachability head": self.head,
+            "encoded ones alone": self.encoded_only,
             "shuffled labels": self.shuffled,
             "latent distance": self.latent_distance,
         }
-        rows = ((name, str(score.correlation), str(score.auroc)) for name, score in scores.items())
-        return ("distance told by", "rank correlation", f"AUROC, {self.horizon} steps"), *rows
+        rows = (
+            (name, kind, str(score.correlation), str(score.auroc))
+            for name, each in scores.items()
+            for kind, score in (("encoded", each.encoded), ("imagined", each.imagined))
+        )
+        return ("distance told by", "latents", "rank correlation", f"AUROC, {self.horizon} steps"), *rows
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        better = self.head.correlation.low > self.latent_distance.correlation.high
+        better = self.head.imagined.correlation.low > self.latent_distance.imagined.correlation.high
+        shown = "" if self.gain.low > 0 else ", NOT shown"
         return (
             f"AUROC: of pairs up to {self.horizon} model steps apart against others.",
             f"The head is {'' if better else 'NOT '}shown to tell time better than the distance of latents does.",
+            f"Gain on imagined latents by fitting to them: {self.gain}{shown}.",
         )
-
-
-def score_reach(predicted: np.ndarray, steps: np.ndarray, episodes: np.ndarray, within: int, seed: int) -> ReachScore:
-    """Compares the distances that one head or several predict with the truth; the scores are means over heads.
-
-    Args:
-        predicted: (H, P) larger is farther, in any unit.
-        steps: (P,) environment steps that pairs are apart.
-        episodes: (P,) of each pair; whole episodes and whole heads are drawn anew for the intervals.
-        within: environment steps up to which a pair counts as within the planner's horizon.
-        seed: of the bootstrap.
-    """
-    members = [np.flatnonzero(episodes == number) for number in np.unique(episodes)]
-    generator = np.random.default_rng(seed)
-    resamples = [
-        (
-            predicted[generator.integers(len(predicted), size=len(predicted))],
-            np.concatenate([members[number] for number in generator.integers(len(members), size=len(members))]),
-        )
-        for _ in range(RESAMPLES)
-    ]
-
-    def estimate(measure: Callable[[np.ndarray, np.ndarray], float]) -> Estimate:
-        def mean(heads: np.ndarray, pairs: np.ndarray) -> float:
-            return float(np.mean([measure(head[pairs], steps[pairs]) for head in heads]))
-
-        low, high = percentile_interval([mean(*resample) for resample in resamples])
-        return Estimate(value=mean(predicted, np.arange(len(steps))), low=low, high=high)
-
-    return ReachScore(
-        correlation=estimate(_spearman), auroc=estimate(lambda ranked, steps: _auroc(ranked, steps > within))
-    )
-
-
-def _spearman(predicted: np.ndarray, steps: np.ndarray) -> float:
-    """Rank correlation; 0 where either is constant."""
-    ranks = rankdata(predicted), rankdata(steps)
-    if min(rank.std() for rank in ranks) == 0:
-        return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
-
-
-def _auroc(predicted: np.ndarray, beyond: np.ndarray) -> float:
-    """Chance that a pair beyond is predicted farther than one within, ties counted half; 0.5 if either is missing."""
-    far, near = int(beyond.sum()), int(np.sum(~beyond))
-    if not far or not near:
-        return 0.5
-    return float((rankdata(predicted)[beyond].sum() - far * (far + 1) / 2) / (far * near))
 
 
 def _control_steps(steps: int) -> int:
     return max(1, steps // CONTROLS)
 
 
-def _train_head(
-    episodes: LatentEpisodes,
-    block: int,
-    distances: Distances,
-    seed: int,
-    steps: int,
-    advance: Callable[[int], None],
-    *,
-    shuffled: bool,
-) -> ReachHead:
-    latents, generator = episodes.latents, torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        head = ReachHead(latents.shape[1], len(distances.steps))
-    head.scale.fit(latents)
-    head.steps.copy_(distances.steps)
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of frames to learn from, and how far they are apart.
 
-    def loss() -> torch.Tensor:
-        pairs = draw_pairs(episodes, BATCH, generator)
-        strange = torch.rand(BATCH, generator=generator) < STRANGERS
-        later = torch.where(strange, draw_strangers(episodes, pairs.owners, generator), pairs.later)
-        labels = distances.classes(pairs.steps / block).masked_fill(strange, distances.beyond)
-        if shuffled:
-            labels = labels[torch.randperm(BATCH, generator=generator)]
-        return F.cross_entropy(head.logits(latents[pairs.earlier], latents[later]), labels)
+    Args:
+        imagined: of these episodes; None if the head is to see encoded latents alone.
+        block: environment steps in a model step.
+        shuffled: the distances of every batch are permuted.
+    """
 
-    optimize(head, loss, steps, advance)
-    return head.eval()
+    episodes: LatentEpisodes
+    imagined: ImaginedLatents | None
+    distances: Distances
+    block: int
+    shuffled: bool = False
+
+    def train(self, seed: int, steps: int, advance: Callable[[int], None]) -> ReachHead:
+        latents, generator = self.episodes.latents, torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            head = ReachHead(latents.shape[1], len(self.distances.steps))
+        head.scale.fit(latents)
+        head.steps.copy_(self.distances.steps)
+
+        def loss() -> Tensor:
+            pairs = self._draw(generator)
+            strange = torch.rand(BATCH, generator=generator) < STRANGERS
+            later = torch.where(strange, draw_strangers(self.episodes, pairs.owners, generator), pairs.later)
+            labels = self.distances.classes(pairs.steps / self.block).masked_fill(strange, self.distances.beyond)
+            if self.shuffled:
+                labels = labels[torch.randperm(BATCH, generator=generator)]
+            return F.cross_entropy(head.logits(pairs.latents, latents[later]), labels)
+
+        optimize(head, loss, steps, advance)
+        return head.eval()
+
+    def _draw(self, generator: torch.Generator) -> FramePairs:
+        if self.imagined is None:
+            return draw_pairs(self.episodes, BATCH, generator)
+        asked = int(IMAGINED * BATCH)
+        return FramePairs.cat(
+            draw_pairs(self.episodes, BATCH - asked, generator),
+            draw_imagined_pairs(self.episodes, self.imagined, asked, generator),
+        )

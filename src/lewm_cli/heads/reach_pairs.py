@@ -1,10 +1,12 @@
-"""Pairs of frames, and classes of the time between them: narrow where goals are near, wider where they are far."""
+"""Pairs of frames, encoded or imagined, and classes of the time between them: the nearer the goal, the narrower."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from lewm_cli.heads.imagination import ImaginedLatents
 from lewm_cli.heads.latents import LatentEpisodes
 
 GROWTH = 1.2
@@ -16,18 +18,25 @@ BEYOND = 1.5
 
 @dataclass(frozen=True)
 class FramePairs:
-    """Pairs of latents, both of one episode.
+    """Pairs of frames, both of one episode.
 
     Args:
+        latents: (P, D) of the earlier frames, encoded or imagined.
         earlier, later: (P,) places among the latents; may be the same.
         owners: (P,) which of the episodes, counted from 0.
         steps: (P,) environment steps from one to the other.
     """
 
+    latents: Tensor
     earlier: Tensor
     later: Tensor
     owners: Tensor
     steps: Tensor
+
+    @classmethod
+    def cat(cls, *parts: Self) -> Self:
+        """All of these, in their order."""
+        return cls(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(cls)))
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,22 @@ def draw_pairs(episodes: LatentEpisodes, count: int, generator: torch.Generator)
     inside = (places * torch.from_numpy(episodes.lengths)[owners]).long()
     earlier, later = inside.amin(dim=0), inside.amax(dim=0)
     starts = torch.from_numpy(episodes.starts)[owners]
-    return FramePairs(starts + earlier, starts + later, owners, later - earlier)
+    earlier, later = starts + earlier, starts + later
+    return FramePairs(episodes.latents[earlier], earlier, later, owners, later - earlier)
+
+
+def draw_imagined_pairs(
+    episodes: LatentEpisodes, imagined: ImaginedLatents, count: int, generator: torch.Generator
+) -> FramePairs:
+    """Draws pairs as `draw_pairs` does, but of latents that were imagined in place of the earlier frames."""
+    starts, lengths = torch.from_numpy(episodes.starts), torch.from_numpy(episodes.lengths)
+    owners = torch.bucketize(imagined.places, starts, right=True) - 1
+    # Of two frames of an episode that many pairs, in either order, have this one as the earlier.
+    pairs = 2 * ((starts + lengths)[owners] - imagined.places) - 1
+    drawn = torch.multinomial(pairs / lengths[owners].double().square(), count, replacement=True, generator=generator)
+    steps = ((torch.rand(count, generator=generator, dtype=torch.float64) * pairs[drawn] + 1) / 2).long()
+    earlier = imagined.places[drawn]
+    return FramePairs(imagined.latents[drawn], earlier, earlier + steps, owners[drawn], steps)
 
 
 def draw_strangers(episodes: LatentEpisodes, owners: Tensor, generator: torch.Generator) -> Tensor:

@@ -27,6 +27,7 @@ _MEANING: dict[ObjectiveName, str] = {
     "path": "the {distance} to the goal, mean of the way there",
     "probe": "the squared distance of the positions read off the latents",
     "reach": "the model steps that a reachability head counts to the goal",
+    "reach-encoded": "the steps that a head counts that has seen no imagined latent",
     "reach-shuffled": "the steps that a head counts that has learned from shuffled labels",
 }
 
