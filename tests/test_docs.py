@@ -17,7 +17,7 @@ from lewm_cli.config import Section
 from lewm_cli.data import open_dataset
 from lewm_cli.decode import DecodeResult
 from lewm_cli.diagnose import FilmResult
-from lewm_cli.evaluate import EvalResult, PairManifest
+from lewm_cli.evaluate import EvalResult, ImproveResult, PairManifest
 from lewm_cli.heads import DecoderFit, PriorFit, ProbeFit, ReachFit
 from lewm_cli.latent import LatentResult
 from lewm_cli.methods import METHODS, RunCard, TrainConfig
@@ -41,6 +41,7 @@ MEASURED = (
     DoseResult,
     Alarm,
     DecodeResult,
+    ImproveResult,
 )
 STORED = (*MEASURED, PairManifest, DecoderFit, PriorFit, ProbeFit, ReachFit, RunCard, StoredStatistics, Origin)
 

@@ -38,7 +38,7 @@ SIMULATED = (
         "receding",
         "history",
     ),
-    *("plan_ms", "plan_flops", "video", "record", "workers", "resume", "goal_image", "start_seed"),
+    *("plan_ms", "plan_flops", "plain", "video", "record", "workers", "resume", "goal_image", "start_seed"),
 )
 """Options that mean nothing without a simulator."""
 
@@ -112,6 +112,7 @@ def command(
     bounds: options.Bounds = None,
     plan_ms: options.PlanMs = None,
     plan_flops: options.PlanFlops = None,
+    plain: options.Plain = False,
     settings: options.Settings = None,
     video: Annotated[
         Path | None,
@@ -243,6 +244,7 @@ def command(
             start_seed=start_seed or 0,
             settings=layers,
             video=videos,
+            plain=plain,
             device=device,
             external=external,
         )
@@ -264,6 +266,7 @@ def command(
             video=videos,
             workers=workers,
             resume=resume,
+            plain=plain,
             device=device,
             external=external,
         )

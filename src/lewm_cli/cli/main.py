@@ -22,7 +22,7 @@ from lewm_cli.supported import check_system
 from lewm_cli.system_errors import explain, number_of, printing
 
 COMMANDS = (
-    *("quickstart", "fetch", "collect", "import", "pack", "train", "plot", "eval", "compare", "fit", "plan"),
+    *("quickstart", "fetch", "collect", "import", "pack", "train", "plot", "eval", "compare", "fit", "improve", "plan"),
     *(
         "probe",
         "latent",

@@ -108,6 +108,10 @@ PlanFlops = Annotated[
     float | None,
     typer.Option(metavar="N", help=f"Operations {LIMITS}", show_default="no limit", rich_help_panel=PLANNER),
 ]
+Plain = Annotated[
+    bool,
+    typer.Option("--plain", help="Plan as the protocol says, whatever `lewm improve` chose.", rich_help_panel=PLANNER),
+]
 StatsFrom = Annotated[
     str | None,
     typer.Option(

@@ -28,6 +28,7 @@ def command(
     bounds: options.Bounds = None,
     plan_ms: options.PlanMs = None,
     plan_flops: options.PlanFlops = None,
+    plain: options.Plain = False,
     settings: options.Settings = None,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
@@ -67,6 +68,7 @@ def command(
         settings=layers,
         seed=seed,
         output=output,
+        plain=plain,
         device=device,
         external=ExternalWeights(stats_from, trust, sizes),
     )

@@ -6,8 +6,16 @@ from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult, GroupResult, PairsOrigin, first_seed, rate
-    from lewm_cli.evaluate.evaluation import EvaluationLoop, Film, evaluate, pair_seed, resume_clock
+    from lewm_cli.evaluate.evaluation import EvaluationLoop, Film, count_plans, evaluate, pair_seed, resume_clock
     from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
+    from lewm_cli.evaluate.improve_result import (
+        DistanceGain,
+        ImproveResult,
+        PairSet,
+        PlannerChoice,
+        Trials,
+        TriedPlanner,
+    )
     from lewm_cli.evaluate.journal import Journal, Journaled
     from lewm_cli.evaluate.manifest import PairManifest, manifest_pairs, read_manifest, write_manifest
     from lewm_cli.evaluate.paired import ComparedResult, NamedResult, PairedComparison, compare
@@ -22,6 +30,7 @@ __all__ = [
     "HELD_OUT",
     "RELEASE",
     "ComparedResult",
+    "DistanceGain",
     "EpisodeResult",
     "EvalResult",
     "EvaluationLoop",
@@ -29,18 +38,24 @@ __all__ = [
     "GoalImageResult",
     "GoalProtocol",
     "GroupResult",
+    "ImproveResult",
     "Journal",
     "Journaled",
     "NamedResult",
     "PairManifest",
+    "PairSet",
     "PairedComparison",
     "PairsOrigin",
+    "PlannerChoice",
     "RankedPair",
     "Ranking",
     "Reference",
     "References",
+    "Trials",
+    "TriedPlanner",
     "choose_pairs",
     "compare",
+    "count_plans",
     "drive_to_image",
     "evaluate",
     "find_protocol",

@@ -78,8 +78,6 @@ def evaluate(
     pool.wait()
     begun, clock = resume_clock(journal)
     episodes = EvaluationLoop(protocol, actor, pool, clock, advance, film).play(pairs, journal, begun)
-    steps = (protocol.budget if one.first_hit is None else one.first_hit for one in episodes)
-    plans = sum(-(-taken // actor.steps) for taken in steps)
     return EvalResult.of(
         run,
         dataset,
@@ -92,8 +90,14 @@ def evaluate(
         head_sha256=actor.head_sha256,
         prior_sha256=actor.prior_sha256,
         anchors=actor.anchors,
-        **summarize(episodes, protocol, plans, clock.spent, time.monotonic() - begun),
+        **summarize(episodes, protocol, count_plans(episodes, protocol, actor), clock.spent, time.monotonic() - begun),
     )
+
+
+def count_plans(episodes: Sequence[EpisodeResult], protocol: EvalProtocol, actor: Actor) -> int:
+    """Plans that an actor made in episodes, or the times that it acted if it plans nothing."""
+    steps = (protocol.budget if one.first_hit is None else one.first_hit for one in episodes)
+    return sum(-(-taken // actor.steps) for taken in steps)
 
 
 @dataclass

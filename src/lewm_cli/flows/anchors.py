@@ -68,7 +68,7 @@ def refuse_retrieved(run: Run, planner: PlannerConfig, dataset: Dataset, pairs: 
         raise LewmError(
             f"{found} of the {len(evaluated)} episodes to measure on are among the anchors of {planner.anchors}, so "
             "the way to their goals would only be looked up; name another recording with --dataset, or with "
-            "planner.anchors"
+            "planner.anchors; where lewm improve chose them, --plain plans without"
         )
 
 

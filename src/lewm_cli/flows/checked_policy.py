@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from lewm_cli import control
 from lewm_cli.config import PlannerConfig
-from lewm_cli.control import Clip, Goal, OnUnlike
+from lewm_cli.control import Clip, Goal, OnUnlike, task_planner
 from lewm_cli.flows.anchors import prepare_anchors
 from lewm_cli.flows.calibrate import newest_alarm
+from lewm_cli.flows.improved import improved_planner
 from lewm_cli.flows.stored_run import StoredRun, load
 from lewm_cli.model import WorldModel
 from lewm_cli.report import Output
@@ -18,11 +19,13 @@ from lewm_cli.suggestion import command
 
 
 class Policy(control.Policy):
-    """A `control.Policy` that finds by itself what is calibrated for its run.
+    """A `control.Policy` that finds by itself what is calibrated and chosen for its run.
 
     Args:
         run: name or path of a run, which then computes on the CPU; or what `lewm_cli.load` returned.
-        goal, planner, seed, clip, max_step, seconds, on_unlike, tolerance: see `control.Policy`.
+        planner: settings of planning; if not given, what `lewm improve` chose, or the planner of the task's protocol.
+        goal, seed, clip, max_step, seconds, on_unlike, tolerance: see `control.Policy`.
+        plain: plan as the task's protocol says, whatever `lewm improve` chose.
 
     Raises:
         LewmError: see `control.Policy`.
@@ -40,11 +43,14 @@ class Policy(control.Policy):
         seconds: float | None = None,
         on_unlike: OnUnlike = "raise",
         tolerance: float = 1.0,
+        plain: bool = False,
     ) -> None:
         loaded = run if isinstance(run, Run) else load(run)
         home = loaded.home if isinstance(loaded, StoredRun) else Home.locate()
+        shown = Output(as_json=False, quiet=False)
+        if planner is None and (chosen := improved_planner(home, loaded, shown.say, plain=plain)):
+            planner = task_planner(loaded.card.inputs.task, chosen)
         if planner:
-            shown = Output(as_json=False, quiet=False)
             prepare_anchors(home, loaded, planner, shown.say, shown.progress)
         found = None
         if on_unlike == "raise" and isinstance(loaded.model, WorldModel):

@@ -14,6 +14,7 @@ from lewm_cli.evaluate.pairs import PairFilter
 from lewm_cli.files import try_writing, write_text
 from lewm_cli.flows import stopped_with
 from lewm_cli.flows.evaluate import simulated_task
+from lewm_cli.flows.improved import chosen_planner
 from lewm_cli.flows.results import results_folder
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, refuse_unfit
 from lewm_cli.heads import LatentPlane
@@ -107,6 +108,8 @@ def _find(home: Home, name: str, external: ExternalWeights, say: Say) -> tuple[R
             f"{run.name} ({run.method}) plans by more than one latent vector per frame, and a page by exactly that; "
             f"look at its plans instead: {films}"
         )
+    if chosen := chosen_planner(home, run):
+        say(f"note: the page plans by latent distance from anew, and not by {chosen}, as lewm improve chose")
     return run, task
 
 

@@ -38,9 +38,11 @@ from lewm_cli.evaluate import (
 )
 from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.flows.anchors import prepare_anchors, refuse_retrieved
+from lewm_cli.flows.improved import count_chosen_by, improved_planner
 from lewm_cli.flows.planned import Planned, find_planned
 from lewm_cli.flows.results import Evaluated, find_evaluation, keep_result, results_folder, try_keeping
 from lewm_cli.model import resolve_device
+from lewm_cli.plural import counted
 from lewm_cli.simulate import SimulatorPool, simulator_pool
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.suggestion import command
@@ -65,6 +67,7 @@ def evaluate_run(
     video: Callable[[Film], None] | None = None,
     workers: int | None = None,
     resume: bool = False,
+    plain: bool = False,
     device: str = "auto",
     external: ExternalWeights = NO_OPTIONS,
 ) -> list[Evaluated]:
@@ -84,6 +87,7 @@ def evaluate_run(
         video: takes what the camera saw, pair by pair, of the first offset and seed.
         workers: processes that simulate, 1 for none but this one; all cores if not given. Does not change the result.
         resume: go on from the episodes that an interrupted evaluation of the same pairs has finished.
+        plain: plan as the protocol says, whatever `lewm improve` chose.
 
     Raises:
         UsageError: a protocol that is not there, or cannot mean anything.
@@ -111,6 +115,7 @@ def evaluate_run(
         offsets=offsets,
         references=config is not None,
         resume=resume,
+        plain=plain,
     )
     if run.card.unusable:
         say(f"note: {run.card.unusable}")
@@ -121,6 +126,12 @@ def evaluate_run(
             "so the rate may be a little too good; --dataset with another recording measures without that"
         )
     find_prior(run, planned[0].protocol.prior)  # a missing head is reported before anything is simulated
+    every = [pair for one in planned for pair in one.pairs]
+    if not plain and (known := count_chosen_by(home, run, every, planned[0].dataset)):
+        say(
+            f"note: lewm improve chose the planner by {counted(known, 'episode')} of these, so the rate may be a "
+            "little too good; --dataset with another recording measures without that"
+        )
     if planner := planned[0].protocol.planner:
         find_objective(run, planner)
         prepare_anchors(home, run, planner, say, progress)
@@ -286,6 +297,7 @@ def drive_run(
     start_seed: int = 0,
     settings: tuple[Layer, ...] = (),
     video: Callable[[Film], None] | None = None,
+    plain: bool = False,
     device: str = "auto",
     external: ExternalWeights = NO_OPTIONS,
 ) -> GoalImageResult:
@@ -293,6 +305,7 @@ def drive_run(
 
     Args:
         settings: laid over what the task's protocol `heldout` says of driving.
+        plain: plan as that says, whatever `lewm improve` chose.
 
     Raises:
         UsageError: settings that cannot mean anything.
@@ -305,7 +318,8 @@ def drive_run(
     task = simulated_task(run, f"there is nothing to drive; {instead}")
     assert task.make_simulator is not None
     base = {key: value for key, value in task.protocols[HELD_OUT].items() if key in GoalProtocol.model_fields}
-    merged = merge_layers([Layer(f"protocol {task.name}/{HELD_OUT} for a goal image", base), *settings])
+    chosen = improved_planner(home, run, say, plain=plain)
+    merged = merge_layers([Layer(f"protocol {task.name}/{HELD_OUT} for a goal image", base), *chosen, *settings])
     protocol = GoalProtocol.build(merged.tree, merged.source)
     protocol = protocol.model_copy(update={"planner": resolve_precision(run, protocol.planner)})
     if remark := nondeterminism(protocol.planner):

@@ -8,6 +8,7 @@ from lewm_cli.data import read_image
 from lewm_cli.files import try_writing
 from lewm_cli.flows import Progress
 from lewm_cli.flows.anchors import prepare_anchors
+from lewm_cli.flows.improved import improved_planner
 from lewm_cli.model import resolve_device
 from lewm_cli.report import check_plan_file, save_plan
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, load_run
@@ -24,6 +25,7 @@ def plan_between(
     settings: tuple[Layer, ...] = (),
     seed: int = 42,
     output: Path | None = None,
+    plain: bool = False,
     device: str = "auto",
     external: ExternalWeights = NO_OPTIONS,
 ) -> ImaginedPlan:
@@ -31,6 +33,7 @@ def plan_between(
 
     Args:
         output: file that takes the plan, .json, .csv or .npy.
+        plain: plan as the task's protocol says, whatever `lewm improve` chose.
 
     Raises:
         UsageError: settings or a file name that cannot mean anything.
@@ -45,7 +48,8 @@ def plan_between(
     acting = f"lewm_cli.Policy({run.name!r}, {str(goal)!r}).act(frame)"
     run.require_world_model(f"there is no plan to show; Python has its next action for a frame: {acting}")
     run.prepare_proprio(None)  # refuses a run that sees more than an image
-    planner = single_planner(run.card.inputs.task, settings)
+    chosen = improved_planner(home, run, say, plain=plain)
+    planner = single_planner(run.card.inputs.task, (*chosen, *settings))
     say(f"planning: {planner.solver}, {planner.iterations} iterations of {planner.candidates} candidates on {on}")
     if said := nondeterminism(planner):
         say(f"unusual: {said}")

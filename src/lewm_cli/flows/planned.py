@@ -22,6 +22,7 @@ from lewm_cli.evaluate import (
     refuse_planning,
     write_manifest,
 )
+from lewm_cli.flows.improved import improved_planner
 from lewm_cli.flows.results import results_folder
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen, is_unseen
 from lewm_cli.model import WorldModel
@@ -64,6 +65,7 @@ def find_planned(
     offsets: tuple[int, ...],
     references: bool,
     resume: bool,
+    plain: bool,
 ) -> list[Planned]:
     """Choose protocol and pairs, one set of them for every offset; arguments and errors are those of `evaluate_run`."""
     if manifest and offsets:
@@ -72,6 +74,8 @@ def find_planned(
         raise UsageError("--references are of one seed of planning; leave --seeds out, or --references")
     if not isinstance(run.model, WorldModel):
         refuse_planning(f"{run.name} is a policy: it", settings, references=references)
+    acts_alone = any(layer.tree.get("actor") == "prior" for layer in settings)
+    settings = (*improved_planner(home, run, say, plain=plain or acts_alone), *settings)
     stored = read_manifest(manifest) if manifest and manifest.exists() else None
     found = find_protocol(task, protocol or HELD_OUT, settings)
     name = dataset or (stored.dataset.name if stored else None)

@@ -12,7 +12,7 @@ from lewm_cli.config import EvalProtocol
 from lewm_cli.data import Dataset
 from lewm_cli.decode import DecodeResult
 from lewm_cli.diagnose import FilmResult
-from lewm_cli.evaluate import EpisodeResult, EvalResult
+from lewm_cli.evaluate import EpisodeResult, EvalResult, ImproveResult
 from lewm_cli.files import try_writing, write_text
 from lewm_cli.latent import LatentResult
 from lewm_cli.offline import OfflineResult
@@ -35,6 +35,7 @@ KINDS: dict[str, type[Measurement]] = {
     "doses": DoseResult,
     "alarm": Alarm,
     "decode": DecodeResult,
+    "improve": ImproveResult,
 }
 """The type of a stored result, by the first word of its file name."""
 

@@ -138,6 +138,7 @@ def evaluate(
     workers: int = 1,
     resume: bool = False,
     offline: bool = False,
+    plain: bool = False,
     device: str = "auto",
     quiet: bool = False,
 ) -> "EvalResult | OfflineResult":
@@ -198,6 +199,7 @@ def evaluate(
                 "plan_ms": plan_ms,
                 "plan_flops": plan_flops,
                 "resume": resume or None,
+                "plain": plain or None,
                 "seeds": None if seeds == 1 else seeds,
                 "record": None if record == 4 else record,
                 "workers": None if workers == 1 else workers,
@@ -232,6 +234,7 @@ def evaluate(
             record=record,
             workers=workers,
             resume=resume,
+            plain=plain,
             device=device,
             external=run.external,
         )

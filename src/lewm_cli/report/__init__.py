@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.exporting import export_tables, export_tree
     from lewm_cli.report.forecasting import forecast_tables
     from lewm_cli.report.importing import import_tables, import_tree, survey_tables, survey_tree
+    from lewm_cli.report.improving import improve_tables
     from lewm_cli.report.latent_space import latent_tables
     from lewm_cli.report.listing import inventory_tables, inventory_tree
     from lewm_cli.report.live_planning import demo_tables, demo_tree, served_tables
@@ -71,6 +72,7 @@ __all__ = [
     "head_tables",
     "import_tables",
     "import_tree",
+    "improve_tables",
     "inventory_tables",
     "inventory_tree",
     "latent_tables",

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from lewm_cli.config import PatchNetworkConfig
 from lewm_cli.decode import DecodeResult
-from lewm_cli.evaluate import EvalResult
+from lewm_cli.evaluate import EvalResult, ImproveResult
 from lewm_cli.latent import LatentResult
 from lewm_cli.offline import OfflineResult
 from lewm_cli.probe import ProbeResult
@@ -77,6 +77,12 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
     for alarm in details.results.of(Alarm):
         what = f"threshold, {share(alarm.false_alarms)} false alarms"
         measured.add_row(alarm.time[:16], alarm.dataset.name, what, number(alarm.threshold))
+    for improved in details.results.of(ImproveResult):
+        chosen = improved.chosen or "the protocol's, for no other is shown better"
+        measured.add_row(improved.time[:16], improved.dataset.name, "planner", str(chosen))
+        for gain in improved.gains:
+            what = f"success, {gain.offset} steps ahead"
+            measured.add_row("", "", what, f"{gain.now}, before {gain.before}")
     for decoded in details.results.of(DecodeResult):
         for line in decode_lines(decoded):
             measured.add_row(decoded.time[:16], decoded.dataset.name, line.what, line.text)
@@ -107,6 +113,7 @@ def details_tree(details: RunDetails) -> Tree:
         "latents": details.results.of(LatentResult),
         "surprises": details.results.of(SurpriseResult),
         "perturbations": details.results.of(PerturbationResult),
+        "improved": details.results.of(ImproveResult),
         "alarms": details.results.of(Alarm),
         "decoded": details.results.of(DecodeResult),
     }

@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from lewm_cli.decode import DecodeResult
-from lewm_cli.evaluate import EvalResult
+from lewm_cli.evaluate import EvalResult, ImproveResult
 from lewm_cli.latent import LatentResult
 from lewm_cli.offline import OfflineResult
 from lewm_cli.probe import ProbeResult
@@ -64,7 +64,7 @@ class ResultRow:
     """One number of a stored result, as `lewm report` names it.
 
     Args:
-        kind: eval, offline, probe, latent, surprise, alarm, decode or the name of a perturbation.
+        kind: eval, offline, probe, latent, surprise, alarm, improve, decode or the name of a perturbation.
         value: rates are shares between 0 and 1.
         low, high: its 95 % interval; None where it has none.
         beside: what it has to be compared with, in words.
@@ -147,6 +147,10 @@ def _lines(one: Measurement) -> Iterator[tuple[str, Line]]:
         case Alarm(measured=rate):
             asked = f"asked for {share(one.false_alarms)}, threshold {number(one.threshold)}"
             yield "alarm", Line("false alarms, share of steps", rate.rate, rate.low, rate.high, str(rate), asked)
+        case ImproveResult():
+            for gain in one.gains:
+                what, beside = f"success of the improved planner, {gain.offset} steps ahead", f"before {gain.before}"
+                yield "improve", Line(what, gain.now.rate, gain.now.low, gain.now.high, str(gain.now), beside)
         case DecodeResult():
             yield from (("decode", line) for line in decode_lines(one))
         case DoseResult():

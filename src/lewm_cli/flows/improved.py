@@ -1,0 +1,41 @@
+"""The planner that `lewm improve` chose for a run, as settings that lie over those of a protocol."""
+
+from collections.abc import Iterable
+
+from lewm_cli.config import Layer
+from lewm_cli.data import Dataset
+from lewm_cli.evaluate import ImproveResult, PlannerChoice
+from lewm_cli.flows.results import stored_results
+from lewm_cli.simulate import Pair
+from lewm_cli.store import Home, Run, Say
+
+
+def chosen_planner(home: Home, run: Run) -> PlannerChoice | None:
+    """The newest choice for a run's present weights; None if there is none, or nothing was better than the protocol."""
+    found = _newest(home, run)
+    return found.chosen if found else None
+
+
+def improved_planner(home: Home, run: Run, say: Say, *, plain: bool) -> tuple[Layer, ...]:
+    """That choice as a layer, said in one line; empty if there is none.
+
+    Args:
+        plain: the protocol's planner is asked for.
+    """
+    chosen = None if plain else chosen_planner(home, run)
+    if chosen is None:
+        return ()
+    say(f"planner: {chosen}, as lewm improve chose for {run.name}; the protocol's with --plain")
+    return (chosen.layer(f"the planner that lewm improve chose for {run.name}"),)
+
+
+def count_chosen_by(home: Home, run: Run, pairs: Iterable[Pair], dataset: Dataset) -> int:
+    """Count the episodes of these pairs of a recording by which the run's planner was chosen."""
+    found = _newest(home, run)
+    if found is None or found.validation.dataset.fingerprint != dataset.identity.fingerprint:
+        return 0
+    return len(found.validation.episodes & {pair.episode for pair in pairs})
+
+
+def _newest(home: Home, run: Run) -> ImproveResult | None:
+    return stored_results(home, run, ["improve"]).newest(ImproveResult)
