@@ -60,7 +60,8 @@ class SwmSolver:
             )
         if self.planner.prior and config.warm_start and config.receding_horizon < config.horizon:
             raise UsageError(
-                "warm_start and prior both say where a plan begins; give PlanConfig warm_start=False, or leave prior out"
+                "warm_start and prior both say where a plan begins; give PlanConfig warm_start=False, or the planner no "
+                "prior"
             )
         horizons = {"horizon": config.horizon, "receding": config.receding_horizon, "warm_start": False}
         self._actor = Planner(self.run, self.planner.model_copy(update=horizons))
