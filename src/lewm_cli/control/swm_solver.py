@@ -60,8 +60,8 @@ class SwmSolver:
             )
         if self.planner.prior and config.warm_start and config.receding_horizon < config.horizon:
             raise UsageError(
-                "warm_start and prior both say where a plan begins; give PlanConfig warm_start=False, or the planner no "
-                "prior"
+                "warm_start and prior both say where a plan begins; give PlanConfig warm_start=False, or leave "
+                "planner.prior out"
             )
         horizons = {"horizon": config.horizon, "receding": config.receding_horizon, "warm_start": False}
         self._actor = Planner(self.run, self.planner.model_copy(update=horizons))
