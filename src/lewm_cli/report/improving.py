@@ -60,6 +60,8 @@ def _controls(result: ImproveResult) -> Table:
 
 
 def _notes(result: ImproveResult) -> Iterator[str]:
+    if not result.held_out:
+        yield "EPISODES THAT THE RUN MAY HAVE BEEN TRAINED ON."
     if result.chosen is None or result.seconds_per_plan_before is None or result.seconds_per_plan_now is None:
         yield "No planner is shown better than the protocol's, which stays the run's planner."
         return
@@ -73,5 +75,3 @@ def _notes(result: ImproveResult) -> Iterator[str]:
         pairs = zip(result.gains, row, strict=True)
         if unclear := [str(at.offset) for at, one in pairs if not one.below.shown]:
             yield f"Not shown better than {row[0].name} {', '.join(unclear)} steps ahead."
-    if not result.held_out:
-        yield "EPISODES THAT THE RUN MAY HAVE BEEN TRAINED ON."
