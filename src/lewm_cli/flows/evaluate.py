@@ -135,6 +135,8 @@ def evaluate_run(
                 "little too good; --dataset with another recording measures without that"
             )
         prepare_anchors(home, run, planner, say, progress)
+        if config and (planner.prior or planner.anchors):
+            say("note: references begin at no prior and aim at the goals themselves")
         for one in planned:
             refuse_retrieved(run, planner, one.dataset, one.pairs)
         if record:

@@ -12,7 +12,7 @@ import torch
 
 from lewm_cli.config import EvalProtocol, Layer, PlannerConfig
 from lewm_cli.control import Clock, find_protocol_actor, settle_planner
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.evaluate import (
     HELD_OUT,
     EvaluationLoop,
@@ -204,7 +204,15 @@ def _find_episodes(
 
 def _find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Say) -> UnseenEpisodes:
     """Find episodes that the run was not trained on; of a named recording it is enough that nobody knows it was."""
-    found = find_unseen(home, run, task, name, say)
+    own = run.card.dataset.name
+    try:
+        found = find_unseen(home, run, task, name or own, say)
+    except MissingError as error:
+        if name:
+            raise
+        raise MissingError(
+            f"{run.name} was trained on {own}, and {error}; name others with --validation and --dataset"
+        ) from error
     if not found.held_out and (name is None or run.card.provenance):
         known = "was trained on clips of all episodes of" if run.card.provenance else "may have been trained on all of"
         record = command("collect", task.name, "--episodes", 200, "--seed", 1, "--name", f"{task.name}/others")
