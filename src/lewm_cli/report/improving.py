@@ -71,6 +71,8 @@ def _notes(result: ImproveResult) -> Iterator[str]:
     yield f"A plan takes {now:.1f} ms, and took {before:.1f}. Intervals are 95 %, of gains over episodes."
     if worse := [str(one.offset) for one in result.gains if one.gain.high < 0]:
         yield f"WORSE THAN BEFORE {', '.join(worse)} steps ahead."
+    if not_shown := [str(one.offset) for one in result.gains if not one.gain.shown]:
+        yield f"No gain is shown {', '.join(not_shown)} steps ahead."
     for row in zip(*(one.controls for one in result.gains), strict=True):
         pairs = zip(result.gains, row, strict=True)
         if unclear := [str(at.offset) for at, one in pairs if not one.below.shown]:
