@@ -230,6 +230,13 @@ def test_table_says_what_was_chosen_and_what_it_takes(improved: tuple[Path, Done
     assert done.err.splitlines()[-1] == f"next: lewm eval {RUN}"
 
 
+def test_planner_is_shown_with_the_run(better: Home):
+    done = lewm_here(better.write, "show", RUN)
+    assert "planners chosen by lewm improve" in done.out
+    gain = result_of(better.write).gains[0]
+    assert f"{gain.offset} ahead: {gain.now}, before {gain.before}" in flat(done.out.replace("│", " "))
+
+
 def test_chosen_planner_is_used_from_then_on_unless_plain(better: Home):
     words = ("eval", RUN, "--episodes", 2, "--workers", 1, "--record", 0, "--json", "--set", "offset=10")
     chosen = result_of(better.write).chosen

@@ -63,7 +63,7 @@ def _notes(result: ImproveResult) -> Iterator[str]:
     if not result.held_out:
         yield "EPISODES THAT THE RUN MAY HAVE BEEN TRAINED ON."
     if result.chosen is None or result.seconds_per_plan_before is None or result.seconds_per_plan_now is None:
-        yield "No planner is shown better than the protocol's, which stays the run's planner."
+        yield "No planner is shown better than the protocol's, which is the run's from now on."
         return
     yield f"Planner of {result.run} from now on:"
     yield f"{result.chosen}."
