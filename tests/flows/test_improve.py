@@ -233,8 +233,10 @@ def test_table_says_what_was_chosen_and_what_it_takes(improved: tuple[Path, Done
 def test_planner_is_shown_with_the_run(better: Home):
     done = lewm_here(better.write, "show", RUN)
     assert "planners chosen by lewm improve" in done.out
-    gain = result_of(better.write).gains[0]
-    assert f"{gain.offset} ahead: {gain.now}, before {gain.before}" in flat(done.out.replace("│", " "))
+    result = result_of(better.write)
+    for gain in result.gains:
+        assert f"{gain.offset} ahead: {gain.now.rate:.1%}" in done.out
+    assert lewm_here(better.write, "show", RUN, "--json").json()["improved"] == [result.model_dump(mode="json")]
 
 
 def test_chosen_planner_is_used_from_then_on_unless_plain(better: Home):
