@@ -313,7 +313,11 @@ def test_training_and_weights_that_have_changed_know_nothing_of_it(better: Home,
     assert improved_planner(better, run, silent, plain=False)
     scramble(run.model)
     save_run(run.files, run.model, run.card)
-    assert improved_planner(better, load_run(better, RUN), silent, plain=False) == ()
+    said = list[str]()
+    assert improved_planner(better, load_run(better, RUN), said.append, plain=False) == ()
+    (note,) = said
+    assert note.startswith(f"note: what lewm improve chose for {RUN} is of other weights")
+    assert note.endswith(f"; choose anew: lewm improve {RUN}")
 
 
 def test_newest_result_counts(better: Home):

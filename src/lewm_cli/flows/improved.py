@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from lewm_cli.config import Layer
 from lewm_cli.data import Dataset
 from lewm_cli.evaluate import ImproveResult, PlannerChoice
-from lewm_cli.flows.results import stored_results
+from lewm_cli.flows.results import result_paths, results_folders, stored_results
 from lewm_cli.simulate import Pair
 from lewm_cli.store import Home, Run, Say, head_paths, weights_digest
 from lewm_cli.suggestion import command
@@ -23,7 +23,11 @@ def improved_planner(home: Home, run: Run, say: Say, *, plain: bool) -> tuple[La
     Args:
         plain: the protocol's planner is asked for.
     """
-    found = None if plain else _newest(home, run)
+    if plain:
+        return ()
+    anew, found = f"choose anew: {command('improve', run.name)}", _newest(home, run)
+    if found is None and result_paths(results_folders(home, run.name, run.files), ["improve"]):
+        say(f"note: what lewm improve chose for {run.name} is of other weights or of another version; {anew}")
     if found is None or found.chosen is None:
         return ()
     chosen = found.chosen
@@ -32,7 +36,7 @@ def improved_planner(home: Home, run: Run, say: Say, *, plain: bool) -> tuple[La
     for kind, digest in (("reach", tried.head_sha256), ("prior", tried.prior_sha256)):
         path = next((path for path in head_paths(run.places, kind) if path.exists()), None)
         if digest and path and weights_digest(path) != digest:  # one that is gone is reported where it is asked
-            say(f"note: the {kind} head was fitted anew since then; choose anew: {command('improve', run.name)}")
+            say(f"note: the {kind} head was fitted anew since then; {anew}")
     return (chosen.layer(f"the planner that lewm improve chose for {run.name}"),)
 
 
