@@ -428,7 +428,9 @@ def test_run_without_held_out_episodes_is_refused(trained: Path, tmp_path: Path)
     assert "--validation tworoom/others --dataset tworoom/others" in sentence
 
 
-def test_episodes_that_may_have_been_fitted_to_are_refused(valid: Path, tmp_path: Path, monkeypatch):
+def test_episodes_that_may_have_been_fitted_to_are_refused(
+    valid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(improve, "_fit_missing", lambda *nothing: None)
     home = tmp_path / "home"
     shutil.copytree(valid, home)
