@@ -17,9 +17,10 @@ from commands import Done, flat, left_behind, lewm_here
 from lewm_cli.config import DatasetIdentity, PlannerConfig
 from lewm_cli.evaluate import EvalResult, ImproveResult, PairSet, PlannerChoice, Trials, TriedPlanner
 from lewm_cli.flows import improve
-from lewm_cli.flows.improved import improved_planner
+from lewm_cli.flows.improved import count_chosen_by, improved_planner
 from lewm_cli.flows.results import keep_result, stored_results
 from lewm_cli.heads import PriorFit, ReachFit
+from lewm_cli.simulate import Pair
 from lewm_cli.store import Home, Run, load_run, save_run, silent, weights_digest
 from lewm_cli.tasks import TWOROOM
 
@@ -113,8 +114,17 @@ def test_iterations_are_halved_while_nothing_is_lost(rates: dict[int, int], iter
     def add(choice: PlannerChoice) -> TriedPlanner:
         return best.model_copy(update={"choice": choice, "reached": (tuple(goals(rates.pop(choice.iterations))[0]),)})
 
-    assert improve._cheapest(SimpleNamespace(add=add), best).iterations == iterations
+    still = SimpleNamespace(better=lambda one: True)
+    assert improve._cheapest(SimpleNamespace(add=add, trials=still), best).iterations == iterations
     assert not rates  # all of them were tried, and no other
+
+
+def test_iterations_are_not_halved_to_what_loses_at_a_distance():
+    found = trials(goals(30, 0), goals(28, 30), goals(18, 40))
+    _, best, half = found.tried
+    assert found.best() == best
+    assert half.rate == best.rate
+    assert improve._cheapest(SimpleNamespace(add=lambda choice: half, trials=found), best) == best.choice
 
 
 def test_controls_stand_in_for_the_heads_that_were_chosen():
@@ -220,6 +230,15 @@ def test_table_says_what_was_chosen_and_what_it_takes(improved: tuple[Path, Done
     assert done.err.splitlines()[-1] == f"next: lewm eval {RUN}"
 
 
+def test_planner_is_shown_with_the_run(better: Home):
+    done = lewm_here(better.write, "show", RUN)
+    assert "planners chosen by lewm improve" in done.out
+    result = result_of(better.write)
+    for gain in result.gains:
+        assert f"{gain.offset} ahead: {gain.now.rate:.1%}" in done.out
+    assert lewm_here(better.write, "show", RUN, "--json").json()["improved"] == [result.model_dump(mode="json")]
+
+
 def test_chosen_planner_is_used_from_then_on_unless_plain(better: Home):
     words = ("eval", RUN, "--episodes", 2, "--workers", 1, "--record", 0, "--json", "--set", "offset=10")
     chosen = result_of(better.write).chosen
@@ -294,13 +313,34 @@ def test_training_and_weights_that_have_changed_know_nothing_of_it(better: Home,
     assert improved_planner(better, run, silent, plain=False)
     scramble(run.model)
     save_run(run.files, run.model, run.card)
-    assert improved_planner(better, load_run(better, RUN), silent, plain=False) == ()
+    said = list[str]()
+    assert improved_planner(better, load_run(better, RUN), said.append, plain=False) == ()
+    (note,) = said
+    assert note.startswith(f"note: what lewm improve chose for {RUN} is of other weights")
+    assert note.endswith(f"; choose anew: lewm improve {RUN}")
 
 
 def test_newest_result_counts(better: Home):
     run, result = load_run(better, RUN), result_of(better.write)
     keep_result(better, run, "improve", result.model_copy(update={"chosen": None, "test": None, "gains": ()}))
     assert improved_planner(better, run, silent, plain=False) == ()
+    pairs = [Pair(episode, 0, 10, np.zeros(2), np.zeros(2)) for episode in result.validation.episodes]
+    assert count_chosen_by(better, run, pairs, better.find_dataset(VALID)) == 0
+
+
+def test_head_that_was_fitted_anew_is_told_apart(better: Home):
+    run, said = load_run(better, RUN), list[str]()
+    assert improved_planner(better, run, said.append, plain=False)
+    assert len(said) == 1
+    assert lewm_here(better.write, "fit", RUN, "--kind", "prior", "--steps", 2).code == 0
+    assert improved_planner(better, run, said.append, plain=False)
+    assert said[2:] == [f"note: the prior head was fitted anew since then; choose anew: lewm improve {RUN}"]
+
+
+def test_head_that_is_gone_is_reported_with_the_way_out(better: Home):
+    load_run(better, RUN).files.head("prior").unlink()
+    done = lewm_here(better.write, "eval", RUN, "--episodes", 2, "--set", "offset=10")
+    assert f"{RUN} has no prior head; fit one to its latents: lewm fit {RUN} --kind prior" in done.sentence()
 
 
 def test_complete_heads_outlast_an_interruption(valid: Path, quick: None, tmp_path: Path):
@@ -354,6 +394,19 @@ def test_goals_beyond_the_episodes_are_refused_with_those_that_fit(valid: Path):
     assert 20 < farthest < 101
 
 
+def test_recordings_that_are_not_there_are_named(valid: Path, tmp_path: Path):
+    home = tmp_path / "home"
+    shutil.copytree(valid, home)
+    (home / f"{DEMOS}.h5").unlink()
+    trained = f"{RUN} was trained on {DEMOS}, and there is no dataset '{DEMOS}'"
+    for option in ("--validation", "--dataset"):
+        sentence = refused(home, option, VALID)
+        assert trained in sentence
+        assert sentence.endswith("; name others with --validation and --dataset")
+    done = lewm_here(home, "improve", RUN, *ON, "--offsets", 10)
+    assert f"heads are fitted to what {RUN} was trained on, and there is no dataset '{DEMOS}'" in done.sentence()
+
+
 def test_too_few_episodes_are_refused(trained: Path):
     sentence = refused(trained)  # it has held out a single one
     assert "has 1 episode to choose by, and it takes 5 or more; record more and name them with --validation" in sentence
@@ -373,6 +426,20 @@ def test_run_without_held_out_episodes_is_refused(trained: Path, tmp_path: Path)
     assert f"{RUN} was trained on clips of all episodes of {DEMOS}, so none is left to choose by; record" in sentence
     assert "lewm collect tworoom" in sentence
     assert "--validation tworoom/others --dataset tworoom/others" in sentence
+
+
+def test_episodes_that_may_have_been_fitted_to_are_refused(
+    valid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(improve, "_fit_missing", lambda *nothing: None)
+    home = tmp_path / "home"
+    shutil.copytree(valid, home)
+    (home / f"{RUN}.safetensors").unlink()
+    shutil.rmtree(home / f"{RUN}.run")
+    on = ("--validation", DEMOS, "--dataset", VALID, "--offsets", 10, "--stats-from", DEMOS)
+    sentence = refused(home, *on)
+    assert "8 of the 8 episodes to measure on are among the anchors of tworoom/demos" in sentence
+    assert sentence.endswith(f"; name another recording than {DEMOS}")
 
 
 def test_recordings_that_share_episodes_are_refused(valid: Path, tmp_path: Path):

@@ -240,6 +240,11 @@ def test_another_recording_is_taken_as_a_whole(world: World, between: tuple[obje
     assert "anchors: 133 frames of 5 of 5 episodes of tworoom/other" in done.err
 
 
+def test_episodes_that_came_later_to_what_was_trained_on_are_left_out(world: World, between: tuple[object, ...]):
+    record(world.home.dataset_path(DEMO), (*LENGTHS, 30))
+    assert "anchors: 69 frames of 3 of 6 episodes of tworoom/demo" in world.lewm(*between).err
+
+
 def test_recording_or_weights_that_changed_are_encoded_anew(world: World, between: tuple[object, ...]):
     assert world.lewm(*between).code == 0
     before = world.path.read_bytes()

@@ -6,7 +6,15 @@ from lewm_cli.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lewm_cli.evaluate.eval_result import EpisodeResult, EvalResult, GroupResult, PairsOrigin, first_seed, rate
-    from lewm_cli.evaluate.evaluation import EvaluationLoop, Film, count_plans, evaluate, pair_seed, resume_clock
+    from lewm_cli.evaluate.evaluation import (
+        EvaluationLoop,
+        Film,
+        count_plans,
+        evaluate,
+        pair_seed,
+        resume_clock,
+        submit_random,
+    )
     from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
     from lewm_cli.evaluate.improve_result import (
         DistanceGain,
@@ -69,6 +77,7 @@ __all__ = [
     "refuse_planning",
     "remarks",
     "resume_clock",
+    "submit_random",
     "task_protocols",
     "write_manifest",
 ]

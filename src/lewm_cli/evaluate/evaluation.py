@@ -100,6 +100,12 @@ def count_plans(episodes: Sequence[EpisodeResult], protocol: EvalProtocol, actor
     return sum(-(-taken // actor.steps) for taken in steps)
 
 
+def submit_random(pool: SimulatorPool, number: int, pair: Pair, protocol: EvalProtocol) -> "Future[Response]":
+    """Have random actions taken from the start of a pair; the response is whether they reached the goal."""
+    seed = pair_seed(protocol.drawn_with, pair, 1)
+    return pool.submit(number, RunActor(pair, protocol.gate, protocol.budget, RandomActor, seed))
+
+
 @dataclass
 class ActiveEpisode:
     """An episode that has begun, and whose simulator waits for actions.
@@ -175,14 +181,12 @@ class EvaluationLoop:
 
     def _begin(self, pairs: list[tuple[int, Pair]]) -> list[ActiveEpisode]:
         """Begin episodes, and the random baseline, which goes on while the actor thinks."""
-        seed, criterion, budget = self.protocol.drawn_with, self.protocol.gate, self.protocol.budget
+        seed, criterion = self.protocol.drawn_with, self.protocol.gate
         with self.clock("simulator"):
             begun = gather([self.pool.submit(number, Begin(number, pair, criterion)) for number, pair in pairs])
         with self.clock("random"):
             baselines = {
-                number: self.pool.submit(
-                    number, RunActor(pair, criterion, budget, RandomActor, pair_seed(seed, pair, 1))
-                )
+                number: submit_random(self.pool, number, pair, self.protocol)
                 for number, pair in pairs
                 if number not in self.baselines
             }

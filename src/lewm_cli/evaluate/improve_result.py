@@ -7,8 +7,8 @@ import numpy as np
 from pydantic import PositiveInt
 
 from lewm_cli.config import DatasetIdentity, EvalProtocol, Layer, ObjectiveName, PlannerConfig, PriorName, Section
-from lewm_cli.evaluate.eval_result import EpisodeResult
 from lewm_cli.plural import counted
+from lewm_cli.simulate import Pair
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Measurement
 
@@ -93,14 +93,14 @@ class PairSet(Section):
     random: tuple[bool, ...]
 
     @classmethod
-    def of(cls, protocol: EvalProtocol, episodes: Sequence[EpisodeResult]) -> Self:
-        """Keeps what is the same for all planners that were tried on some pairs."""
+    def of(cls, protocol: EvalProtocol, pairs: Sequence[Pair], random: Sequence[bool]) -> Self:
+        """Keeps what is the same for all planners that are tried on some pairs."""
         return cls(
             offset=protocol.offset,
             budget=protocol.budget,
-            episodes=tuple(one.episode for one in episodes),
-            start_rows=tuple(one.start_row for one in episodes),
-            random=tuple(one.random_success for one in episodes),
+            episodes=tuple(one.episode for one in pairs),
+            start_rows=tuple(one.start_row for one in pairs),
+            random=tuple(random),
         )
 
 
@@ -130,16 +130,14 @@ class Trials(Section):
     def best(self) -> TriedPlanner | None:
         """The planner that reaches most, of several the one that was tried first.
 
-        Only such count whose gain on the protocol's planner is shown over all pairs together, and that are shown to be
-        worse at no distance; None if there is none.
+        Only such count that are shown to be better; None if there is none.
         """
-        fit = [
-            one
-            for one in self.tried[1:]
-            if self.difference(one, self.plain).shown
-            and not any(self.difference(self.plain, one, [place]).shown for place in range(len(self.pairs)))
-        ]
-        return max(fit, key=lambda one: one.rate, default=None)
+        return max(filter(self.better, self.tried[1:]), key=lambda one: one.rate, default=None)
+
+    def better(self, one: TriedPlanner) -> bool:
+        """True if a gain on the protocol's planner is shown over all pairs together, and a loss at no distance."""
+        loses = (self.difference(self.plain, one, [place]).shown for place in range(len(self.pairs)))
+        return self.difference(one, self.plain).shown and not any(loses)
 
 
 class ControlGain(Section):

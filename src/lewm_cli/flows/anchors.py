@@ -57,7 +57,15 @@ def prepare_anchors(home: Home, run: Run, planner: PlannerConfig, say: Say, prog
         )
 
 
-def refuse_retrieved(run: Run, planner: PlannerConfig, dataset: Dataset, pairs: list[Pair]) -> None:
+OTHERS = (
+    "name another recording with --dataset, or with planner.anchors; where lewm improve chose them, --plain plans "
+    "without"
+)
+
+
+def refuse_retrieved(
+    run: Run, planner: PlannerConfig, dataset: Dataset, pairs: list[Pair], instead: str = OTHERS
+) -> None:
     """Raises LewmError if episodes of the pairs are among the anchors: the way to the goal itself would be found."""
     if planner.anchors is None:
         return
@@ -67,15 +75,14 @@ def refuse_retrieved(run: Run, planner: PlannerConfig, dataset: Dataset, pairs: 
     if found:
         raise LewmError(
             f"{found} of the {len(evaluated)} episodes to measure on are among the anchors of {planner.anchors}, so "
-            "the way to their goals would only be looked up; name another recording with --dataset, or with "
-            "planner.anchors; where lewm improve chose them, --plain plans without"
+            f"the way to their goals would only be looked up; {instead}"
         )
 
 
 def _episodes(run: Run, recording: Dataset) -> np.ndarray:
-    """Numbers (E,) of the episodes that anchors are taken of."""
-    own = recording.identity.fingerprint == run.card.dataset.fingerprint
-    return np.flatnonzero(~is_unseen(run, recording)) if own else np.arange(recording.episodes)
+    """Numbers (E,) of the episodes that anchors are taken of: those that the run was trained on, or all if on none."""
+    trained_on = ~is_unseen(run, recording)
+    return np.flatnonzero(trained_on) if trained_on.any() else np.arange(recording.episodes)
 
 
 def _refuse_short(recording: Dataset, episodes: np.ndarray, ahead: int) -> None:

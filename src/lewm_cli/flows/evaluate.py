@@ -126,16 +126,17 @@ def evaluate_run(
             "so the rate may be a little too good; --dataset with another recording measures without that"
         )
     find_prior(run, planned[0].protocol.prior)  # a missing head is reported before anything is simulated
-    every = [pair for one in planned for pair in one.pairs]
-    chosen = planned[0].protocol.planner and not plain
-    if chosen and (known := count_chosen_by(home, run, every, planned[0].dataset)):
-        say(
-            f"note: lewm improve chose the planner by {counted(known, 'episode')} of these, so the rate may be a "
-            "little too good; --dataset with another recording measures without that"
-        )
     if planner := planned[0].protocol.planner:
         find_objective(run, planner)
+        every = [pair for one in planned for pair in one.pairs]
+        if not plain and (known := count_chosen_by(home, run, every, planned[0].dataset)):
+            say(
+                f"note: lewm improve chose the planner by {counted(known, 'episode')} of these, so the rate may be a "
+                "little too good; --dataset with another recording measures without that"
+            )
         prepare_anchors(home, run, planner, say, progress)
+        if config and (planner.prior or planner.anchors):
+            say("note: references begin at no prior and aim at the goals themselves")
         for one in planned:
             refuse_retrieved(run, planner, one.dataset, one.pairs)
         if record:

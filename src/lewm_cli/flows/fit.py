@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from lewm_cli.data import Dataset, DecodedFrames, require_usable
-from lewm_cli.errors import LewmError, UsageError
+from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.files import try_writing
 from lewm_cli.flows import Progress
 from lewm_cli.flows.unseen import is_unseen, refuse_unfit
@@ -73,7 +73,12 @@ def fit_loaded(
     """Fits a head to a world model that is loaded already; else as `fit_head`."""
     head = KINDS[kind]
     steps = steps or head.usual_steps
-    recording = home.find_dataset(dataset or run.card.dataset.name, say)
+    try:
+        recording = home.find_dataset(dataset or run.card.dataset.name, say)
+    except MissingError as error:
+        if dataset:
+            raise
+        raise MissingError(f"heads are fitted to what {run.name} was trained on, and {error}") from error
     refuse_unfit(run, find_task(run.card.inputs.task) or GENERIC, recording)
     require_usable(recording, say)
     try_writing(run.places[0].head(kind))

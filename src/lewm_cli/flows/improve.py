@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from lewm_cli.config import EvalProtocol, Layer, PlannerConfig
 from lewm_cli.control import Clock, find_protocol_actor, settle_planner
-from lewm_cli.errors import LewmError
+from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.evaluate import (
     HELD_OUT,
     EvaluationLoop,
@@ -24,9 +25,10 @@ from lewm_cli.evaluate import (
     count_plans,
     find_protocol,
     redraw,
+    submit_random,
 )
 from lewm_cli.flows import Progress, stopped_with
-from lewm_cli.flows.anchors import prepare_anchors
+from lewm_cli.flows.anchors import prepare_anchors, refuse_retrieved
 from lewm_cli.flows.evaluate import simulated_task
 from lewm_cli.flows.fit import fit_loaded
 from lewm_cli.flows.planned import Planned
@@ -35,7 +37,7 @@ from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen
 from lewm_cli.heads import find_head
 from lewm_cli.model import resolve_device
 from lewm_cli.plural import counted
-from lewm_cli.simulate import SimulatorPool, simulator_pool
+from lewm_cli.simulate import SimulatorPool, gather, simulator_pool
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.suggestion import command
 from lewm_cli.tasks import Task
@@ -104,21 +106,25 @@ def improve_run(
     with stopped_with(lambda: f"stopped; heads and anchors that are complete are kept, and {again} begins with them"):
         for kind in ("reach", "prior"):
             _fit_missing(home, run, kind, say, progress)
-        prepare_anchors(home, run, choices[-1].planner(base), say, progress)
+        with_all = choices[-1].planner(base)
+        prepare_anchors(home, run, with_all, say, progress)
+        for one in (*chosen_by, *tested_on):  # where nobody knows which episodes a run was trained on, they may be
+            others = f"name another recording than {one.dataset.name}"
+            refuse_retrieved(run, with_all, one.dataset, one.pairs, others)
         if on.type == "cpu":
             torch.set_num_threads(1)  # the planner brings its own threads
         pairs = max(len(one.pairs) for one in (*chosen_by, *tested_on))
         workers = min(available_cores() if workers is None else workers, pairs)
         with simulator_pool(task, workers, say) as pool:
-            trying = _Trying(run, base, pool, progress, chosen_by)
             for planned in {one[0].dataset.name: one[0] for one in (chosen_by, tested_on)}.values():
                 redraw(pool, task, planned.dataset, planned.pairs, say)
+            trying = _Trying(run, base, pool, progress, "validation", chosen_by)
             for choice in choices:
                 if trying.add(choice).rate == 1:  # no other can reach more
                     break
             best = trying.trials.best()
             chosen = _cheapest(trying, best) if best else None
-            testing = _Trying(run, base, pool, progress, tested_on, "test")
+            testing = _Trying(run, base, pool, progress, "test", tested_on)
             controls = {**chosen.controls, PRIOR_ALONE: None} if chosen else {}
             for each in (choices[0], chosen, *controls.values()) if chosen else ():
                 testing.add(each)
@@ -147,14 +153,15 @@ def _choices(plain: PlannerChoice, recording: str) -> list[PlannerChoice]:
 
 
 def _cheapest(trying: "_Trying", best: TriedPlanner) -> PlannerChoice:
-    """Halve the iterations of a planner for as long as it reaches no fewer goals."""
+    """Halve the iterations of a planner for as long as it reaches no fewer goals, and is better still."""
     assert best.choice is not None
     cheapest = best.choice
     while cheapest.iterations > 1:
-        half = cheapest.changed(iterations=cheapest.iterations // 2)
-        if trying.add(half).rate < best.rate:
+        half = trying.add(cheapest.changed(iterations=cheapest.iterations // 2))
+        if half.rate < best.rate or not trying.trials.better(half):
             break
-        cheapest = half
+        assert half.choice is not None
+        cheapest = half.choice
     return cheapest
 
 
@@ -197,7 +204,15 @@ def _find_episodes(
 
 def _find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Say) -> UnseenEpisodes:
     """Find episodes that the run was not trained on; of a named recording it is enough that nobody knows it was."""
-    found = find_unseen(home, run, task, name, say)
+    own = run.card.dataset.name
+    try:
+        found = find_unseen(home, run, task, name or own, say)
+    except MissingError as error:
+        if name:
+            raise
+        raise MissingError(
+            f"{run.name} was trained on {own}, and {error}; name others with --validation and --dataset"
+        ) from error
     if not found.held_out and (name is None or run.card.provenance):
         known = "was trained on clips of all episodes of" if run.card.provenance else "may have been trained on all of"
         record = command("collect", task.name, "--episodes", 200, "--seed", 1, "--name", f"{task.name}/others")
@@ -252,6 +267,7 @@ class _Trying:
 
     Args:
         base: the protocol's planner.
+        stage: the word for these tries.
         planned: pairs of every distance.
     """
 
@@ -259,33 +275,34 @@ class _Trying:
     base: PlannerConfig
     pool: SimulatorPool
     progress: Progress
+    stage: str
     planned: list[Planned]
-    stage: str = "validation"
-    pairs: list[PairSet] = field(default_factory=list)
     tried: list[TriedPlanner] = field(default_factory=list)
+
+    @cached_property
+    def pairs(self) -> tuple[PairSet, ...]:
+        """The pairs with what random actions reach, which nothing is timed beside."""
+        self.pool.wait()
+        return tuple(map(self._act_at_random, self.planned))
 
     @property
     def trials(self) -> Trials:
         """Everything so far."""
-        return Trials(dataset=self.planned[0].dataset.identity, pairs=tuple(self.pairs), tried=tuple(self.tried))
+        return Trials(dataset=self.planned[0].dataset.identity, pairs=self.pairs, tried=tuple(self.tried))
 
     def add(self, choice: PlannerChoice | None) -> TriedPlanner:
-        """Try one more planner on all pairs, or the prior alone; random actions are the same, and act only once."""
-        self.pool.wait()
+        """Try one more planner on all pairs, or the prior alone."""
         planner = choice and choice.planner(self.base)
         acting = self.planned[0].protocol.model_copy(update={"actor": "run" if choice else "prior", "planner": planner})
         actor, clock, plans, found = find_protocol_actor(self.run, acting), Clock(), 0, []
         known = [dict(enumerate(one.random)) for one in self.pairs]
         steps = sum(len(one.pairs) * one.protocol.budget for one in self.planned)
         with self.progress(f"{self.stage}, {choice or PRIOR_ALONE}", steps, "steps") as advance:
-            for place, one in enumerate(self.planned):
-                baselines = known[place] if known else {}
+            for one, baselines in zip(self.planned, known, strict=True):
                 loop = EvaluationLoop(one.protocol, actor, self.pool, clock, advance, baselines=baselines)
                 episodes = loop.play(one.pairs, None, time.monotonic())
                 plans += count_plans(episodes, one.protocol, actor)
                 found.append(tuple(episode.success for episode in episodes))
-                if not known:
-                    self.pairs.append(PairSet.of(one.protocol, episodes))
         one_more = TriedPlanner(
             choice=choice,
             reached=tuple(found),
@@ -295,3 +312,7 @@ class _Trying:
         )
         self.tried.append(one_more)
         return one_more
+
+    def _act_at_random(self, one: Planned) -> PairSet:
+        acting = [submit_random(self.pool, number, pair, one.protocol) for number, pair in enumerate(one.pairs)]
+        return PairSet.of(one.protocol, one.pairs, [response.found for response in gather(acting)])

@@ -52,6 +52,13 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
             ahead, took = str(result.protocol.offset), number(result.seconds_per_plan)
             results.add_row(f"{day}\n{clock}", pairs, ahead, *rates, took)
         tables.append(results)
+    if improvements := details.results.of(ImproveResult):
+        planners = framed_table("planners chosen by lewm improve", "time, UTC", "tested on", "planner", "success")
+        for improved in improvements:
+            chosen = improved.chosen or "the protocol's, for no other is shown better"
+            gains = (f"{gain.offset} ahead: {gain.now}, before {gain.before}" for gain in improved.gains)
+            planners.add_row(improved.time[:16], improved.dataset.name, str(chosen), "\n".join(gains))
+        tables.append(planners)
     if details.heads:
         heads = framed_table("heads on its latents", "fitted", "kind", "file", "tested")
         for head in details.heads:
@@ -77,12 +84,6 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
     for alarm in details.results.of(Alarm):
         what = f"threshold, {share(alarm.false_alarms)} false alarms"
         measured.add_row(alarm.time[:16], alarm.dataset.name, what, number(alarm.threshold))
-    for improved in details.results.of(ImproveResult):
-        chosen = improved.chosen or "the protocol's, for no other is shown better"
-        measured.add_row(improved.time[:16], improved.dataset.name, "planner", str(chosen))
-        for gain in improved.gains:
-            what = f"success, {gain.offset} steps ahead"
-            measured.add_row("", "", what, f"{gain.now}, before {gain.before}")
     for decoded in details.results.of(DecodeResult):
         for line in decode_lines(decoded):
             measured.add_row(decoded.time[:16], decoded.dataset.name, line.what, line.text)

@@ -60,8 +60,10 @@ def _controls(result: ImproveResult) -> Table:
 
 
 def _notes(result: ImproveResult) -> Iterator[str]:
+    if not result.held_out:
+        yield "EPISODES THAT THE RUN MAY HAVE BEEN TRAINED ON."
     if result.chosen is None or result.seconds_per_plan_before is None or result.seconds_per_plan_now is None:
-        yield "No planner is shown better than the protocol's, which stays the run's planner."
+        yield "No planner is shown better than the protocol's, which is the run's from now on."
         return
     yield f"Planner of {result.run} from now on:"
     yield f"{result.chosen}."
@@ -69,9 +71,9 @@ def _notes(result: ImproveResult) -> Iterator[str]:
     yield f"A plan takes {now:.1f} ms, and took {before:.1f}. Intervals are 95 %, of gains over episodes."
     if worse := [str(one.offset) for one in result.gains if one.gain.high < 0]:
         yield f"WORSE THAN BEFORE {', '.join(worse)} steps ahead."
+    if not_shown := [str(one.offset) for one in result.gains if not one.gain.shown]:
+        yield f"No gain is shown {', '.join(not_shown)} steps ahead."
     for row in zip(*(one.controls for one in result.gains), strict=True):
         pairs = zip(result.gains, row, strict=True)
         if unclear := [str(at.offset) for at, one in pairs if not one.below.shown]:
             yield f"Not shown better than {row[0].name} {', '.join(unclear)} steps ahead."
-    if not result.held_out:
-        yield "EPISODES THAT THE RUN MAY HAVE BEEN TRAINED ON."
