@@ -40,12 +40,10 @@ ALONE = "prior alone"
 
 PLANNERS: dict[str, tuple[str, ...]] = {
     **{objective: judged_by(objective) for objective in get_args(ObjectiveName)},
-    "last, shuffled prior": (*judged_by("last"), "--set", "planner.prior=shuffled"),
-    **{
-        ", ".join((objective, *parts)): (*judged_by(objective), *options)
-        for objective in ("last", "reach")
-        for parts, options in ((("prior",), PRIOR), (("anchors",), AIMED), (("prior", "anchors"), PRIOR + AIMED))
-    },
+    "last, shuffled prior": ("--set", "planner.prior=shuffled"),
+    "last, prior": PRIOR,
+    "last, anchors": AIMED,
+    "last, prior, anchors": PRIOR + AIMED,
     "recorded": ("--solver", "recorded", *AIMED),
     ALONE: ("--actor", "prior"),
 }
@@ -69,9 +67,6 @@ PAIRED = (
     ("last, anchors", "last"),
     ("last, prior, anchors", "last"),
     ("recorded", "last, anchors"),
-    ("reach, prior", "reach"),
-    ("reach, anchors", "reach"),
-    ("reach, prior, anchors", "reach"),
     ("reach-shuffled", RANDOM),
     ("last, shuffled prior", "last"),
 )

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from commands import flat, lewm_here
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.control import Observation, Planner, PriorActor, find_prior, find_protocol_actor
 from lewm_cli.control.run_planner import RunPrior
-from lewm_cli.errors import MissingError
+from lewm_cli.errors import MissingError, UsageError
 from lewm_cli.evaluate import EvalResult, Journaled
 from lewm_cli.heads.prior import PriorFit
 from lewm_cli.model import PriorHead
@@ -60,9 +61,25 @@ def test_prior_that_was_not_fitted_is_asked_for(tworoom_run: Run):
     assert find_prior(tworoom_run, False) is None
 
 
+def test_policy_of_stable_worldmodel_that_goes_on_with_plans_is_refused_beside_a_prior(
+    tworoom_run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    found = RunPrior(PriorHead(8, 10).eval(), "1" * 64)
+    monkeypatch.setattr("lewm_cli.control.run_planner.find_prior", lambda run, name: found if name else None)
+    space, sizes = SimpleNamespace(shape=(1, 2)), {"horizon": 5, "action_block": 5}
+    solver = lewm_cli.SwmSolver(tworoom_run, PlannerConfig(prior=True))
+    for receding, warm_start in ((2, False), (5, True)):
+        config = SimpleNamespace(receding_horizon=receding, warm_start=warm_start, **sizes)
+        solver.configure(action_space=space, n_envs=1, config=config)
+    config = SimpleNamespace(receding_horizon=2, warm_start=True, **sizes)
+    with pytest.raises(UsageError, match="warm_start and prior both say where a plan begins; give PlanConfig"):
+        solver.configure(action_space=space, n_envs=1, config=config)
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
+        (("--set", "planner.prior=shuffle"), "planner.prior = 'shuffle': input should be a valid boolean, unable to"),
         (("--actor", "prior", "--horizon", 3), "the prior alone acts in one forward pass per step and plans nothing"),
         (("--actor", "prior", "--set", "planner.prior=true"), "so --set planner.prior=true means nothing to it"),
         (("--actor", "pilot"), "actor"),

@@ -121,6 +121,7 @@ def test_what_is_no_protocol_is_refused(name: str, texts: list[str], said: str):
     [
         ([], []),
         (["offset=100", "budget=150"], ["10 to 40 %", "plans reach 25 steps ahead and goals lie 100 ahead"]),
+        (["offset=100", "budget=150", "planner.anchors=tworoom/demos"], ["10 to 40 %"]),
         (["offset=20", "budget=10"], ["10 steps are allowed for goals 20 steps ahead"]),
         (["offset=10", "budget=20"], []),
     ],

@@ -208,6 +208,10 @@ def test_the_aim_is_what_a_plan_costs(world: World, between: tuple[object, ...],
     aimed = find_anchors(run, DEMO).aim(here, goal, 2)
     assert not torch.equal(aimed, goal)
     assert said["standing_still"] == pytest.approx(float((here - aimed).square().sum()), rel=1e-4)
+    about = {True: "distance to a frame of tworoom/demo on the way to the goal", False: "distance to the goal"}
+    for typed, anchored in ((between, True), (between[:-2], False), ((*between, "--horizon", 5), False)):
+        assert world.lewm(*typed, "--json").json()["anchored"] is anchored
+        assert about[anchored] in flat(world.lewm(*typed).out)
 
 
 def test_recorded_sequences_are_judged_by_the_model(world: World, between: tuple[object, ...]):
@@ -343,7 +347,8 @@ def test_evaluation_aims_at_what_the_run_was_trained_on(trained: Path, tmp_path:
     home = shutil.copytree(trained, tmp_path / "own")
     few = ("--episodes", 1, "--set", "offset=10", "--set", "budget=10", "--record", 0, "--workers", 1)
     asked = ("eval", RUN, *few, *QUICK, "--set", "planner.anchors=tworoom/demos", "--horizon", 2, "--receding", 2)
-    done = lewm(home, *asked, "--json")
+    # An interrupted evaluation is looked for in either precision before they are encoded.
+    done = lewm(home, *asked, "--resume", "--set", "planner.precision=auto", "--json")
     assert done.code == 0, done.err
     result, run = EvalResult.model_validate(done.json()), load_run(Home.locate(home), RUN)
     assert result.protocol.planning.anchors == "tworoom/demos"

@@ -369,6 +369,19 @@ def test_warm_start_that_is_given_goes_before_the_prior():
     assert torch.equal(asked.initial_mean(HORIZON)[1], guesses(2)[1].mean)
 
 
+@pytest.mark.parametrize(("candidates", "iterations", "tried"), [(4, 1, 4), (4, 2, 8), (4, 9, 10), (300, 30, 10)])
+def test_recorded_sequences_are_tried_in_their_order_as_many_as_there_are(candidates: int, iterations: int, tried: int):
+    recorded = torch.randn(2, 10, HORIZON, WIDTH, generator=torch.Generator().manual_seed(1))
+    bowl, sizes = Bowl(targets(2)), {"candidates": candidates, "iterations": iterations, "horizon": HORIZON}
+    config = PlannerConfig(solver="recorded", anchors="demos", receding=1, **sizes)
+    asked = ask_of(bowl, recorded=list(recorded), flops=PlanFlops(images=1000, candidate=10))
+    plan = find_solver(config).solve(asked)
+    assert torch.equal(torch.cat(bowl.asked, dim=1), recorded[:, :tried])
+    cheapest = Bowl(bowl.target)(recorded[:, :tried]).argmin(dim=1)
+    assert torch.equal(plan.actions, recorded[torch.arange(2), cheapest])
+    assert plan.flops.tolist() == [1000 + 10 * min(candidates, 10) * len(bowl.asked)] * 2
+
+
 # Warm starts
 
 

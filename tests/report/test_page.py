@@ -102,11 +102,15 @@ def test_page_with_everything_has_every_section(full):
 @pytest.mark.slow
 def test_page_says_how_it_was_planned_where_that_is_not_the_papers_way():
     report = full_report()
-    planner = PlannerConfig(solver="gradient", objective="reach")
+    planner = PlannerConfig(solver="gradient", objective="reach", prior=True, anchors="tworoom/demos")
     protocol = report.evaluation.protocol.model_copy(update={"planner": planner})
     evaluation, films = (one.model_copy(update={"protocol": protocol}) for one in (report.evaluation, report.films))
     said = Page(render_page(replace(report, evaluation=evaluation, films=films))).text
-    assert "Planner: gradient, 16 candidates, 30 iterations, 5 model steps ahead, objective reach;" in said
+    assert (
+        "Planner: gradient, 16 candidates, 30 iterations, 5 model steps ahead, objective reach, begun at the prior, "
+        "aimed at frames of tworoom/demos;"
+    ) in said
+    assert "Where the goal is far, a frame of tworoom/demos on the way to it stands for the goal." in said
     assert "it ranks candidates by what it imagines of them, by the objective reach." in said
     assert "the distance between" not in said
 

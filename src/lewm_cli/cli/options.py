@@ -62,7 +62,7 @@ Settings = Annotated[
 Solver = Annotated[
     str | None,
     typer.Option(
-        help="cem, icem, mppi, random-shooting, gradient or cem-gd.",
+        help="cem, icem, mppi, random-shooting, gradient, cem-gd or recorded.",
         show_default="the protocol's, which is cem",
         rich_help_panel=PLANNER,
         autocompletion=completion.names(completion.solvers),

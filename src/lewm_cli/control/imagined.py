@@ -20,6 +20,8 @@ class ImaginedPlan(RunResult):
     planner: PlannerConfig
     distance: str
     """The latent cost of the model in words, which the objectives `last` and `path` are about."""
+    anchored: bool
+    """True if a recorded frame on the way to the goal is aimed at, and costs are about that."""
     seed: int
     actions: tuple[tuple[float, ...], ...]
     """(horizon * frameskip, A), in the environment's units."""
@@ -46,8 +48,8 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
     """
     actor, inputs = Planner(run, planner), run.card.inputs
     latents = actor.embed([Observation(start.frame)]), actor.embed([Observation(goal.frame)])
-    problem = actor.problem(actor.latent_cost(*latents), [torch.Generator().manual_seed(seed)])
-    plan = actor.solver.solve(problem)
+    cost = actor.latent_cost(*latents)
+    plan = actor.solver.solve(actor.problem(cost, [torch.Generator().manual_seed(seed)]))
     zeros = np.zeros((actor.config.horizon * inputs.frameskip, inputs.actions.dim))
     blocks = torch.cat([plan.actions, torch.from_numpy(inputs.blocks_of(zeros))[None]])
     both = actor.latent_cost(*(latent.expand(2, -1) for latent in latents))
@@ -59,6 +61,7 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
         frameskip=inputs.frameskip,
         planner=actor.config,
         distance=run.world_model.distance,
+        anchored=not torch.equal(cost.goal, latents[1]),
         seed=seed,
         actions=tuple(map(tuple, actor.actions_of(plan.actions)[0].tolist())),
         action_names=inputs.dimensions,

@@ -48,7 +48,8 @@ class SwmSolver:
         """Take the number of environments, and the horizons of the policy; see stable_worldmodel's `Solver`.
 
         Raises:
-            UsageError: the policy's action blocks are not the run's.
+            UsageError: the policy's action blocks are not the run's, or it begins plans at what is left of others, and
+                the planner at a prior.
         """
         inputs, width = self.run.card.inputs, int(np.prod(action_space.shape[1:]))
         if (config.action_block, width) != (inputs.frameskip, inputs.actions.dim):
@@ -56,6 +57,11 @@ class SwmSolver:
                 f"{self.run.name} plans blocks of {inputs.frameskip} actions of {inputs.actions.dim} numbers, and the "
                 f"policy takes {config.action_block} of {width}; give PlanConfig action_block={inputs.frameskip}, and "
                 f"the policy a world of {inputs.task}"
+            )
+        if self.planner.prior and config.warm_start and config.receding_horizon < config.horizon:
+            raise UsageError(
+                "warm_start and prior both say where a plan begins; give PlanConfig warm_start=False, or leave "
+                "planner.prior out"
             )
         horizons = {"horizon": config.horizon, "receding": config.receding_horizon, "warm_start": False}
         self._actor = Planner(self.run, self.planner.model_copy(update=horizons))

@@ -79,7 +79,7 @@ def remarks(task: Task, protocol: EvalProtocol, frameskip: int) -> Iterator[str]
     if remark := nondeterminism(planner):
         yield remark
     reach = planner.horizon * frameskip
-    if reach < offset:
+    if reach < offset and not planner.anchors:
         yield (
             f"plans reach {reach} steps ahead and goals lie {offset} ahead: what counts is how near a plan comes, "
             f"and that may lead astray; expect less than with goals {reach} ahead"

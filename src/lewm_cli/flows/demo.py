@@ -109,7 +109,7 @@ def _find(home: Home, name: str, external: ExternalWeights, say: Say) -> tuple[R
             f"look at its plans instead: {films}"
         )
     if chosen := chosen_planner(home, run):
-        say(f"note: the page plans by latent distance from anew, and not by {chosen}, as lewm improve chose")
+        say(f"note: the page plans by latent distance alone, and not by {chosen}, as lewm improve chose")
     return run, task
 
 

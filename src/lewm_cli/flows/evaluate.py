@@ -127,7 +127,8 @@ def evaluate_run(
         )
     find_prior(run, planned[0].protocol.prior)  # a missing head is reported before anything is simulated
     every = [pair for one in planned for pair in one.pairs]
-    if not plain and (known := count_chosen_by(home, run, every, planned[0].dataset)):
+    chosen = planned[0].protocol.planner and not plain
+    if chosen and (known := count_chosen_by(home, run, every, planned[0].dataset)):
         say(
             f"note: lewm improve chose the planner by {counted(known, 'episode')} of these, so the rate may be a "
             "little too good; --dataset with another recording measures without that"

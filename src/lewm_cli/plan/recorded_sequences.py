@@ -13,9 +13,8 @@ class Recorded(IterativeSolver):
 
     def run(self, search: Search) -> None:
         """Evaluate some more of them in every iteration, in their order."""
-        candidates = self.config.candidates
         sequences = torch.stack(list(search.problem.recorded)).to(search.problem.cost.device)
-        parts = sequences.split(candidates, dim=1)  # type: ignore[no-untyped-call]
-        for number in search.iterations(min(len(parts), self.config.iterations), candidates):
+        parts = sequences.split(self.config.candidates, dim=1)  # type: ignore[no-untyped-call]
+        for number in search.iterations(min(len(parts), self.config.iterations), parts[0].shape[1]):
             evaluated = search.evaluate(parts[number])
             search.update(search.best, search.best_cost, evaluated.costs.argmin(dim=1, keepdim=True))

@@ -23,12 +23,12 @@ ROWS = 11
 """The largest number of rows in the table of distances, without the last step."""
 
 _MEANING: dict[ObjectiveName, str] = {
-    "last": "the {distance} to the goal",
-    "path": "the {distance} to the goal, mean of the way there",
-    "probe": "the squared distance of the positions read off the latents",
-    "reach": "the model steps that a reachability head counts to the goal",
-    "reach-encoded": "the steps that a head counts that has seen no imagined latent",
-    "reach-shuffled": "the steps that a head counts that has learned from shuffled labels",
+    "last": "the {distance} to {goal}",
+    "path": "the {distance} to {goal}, mean of the way there",
+    "probe": "the squared distance to {goal} of the positions read off the latents",
+    "reach": "the model steps that a reachability head counts to {goal}",
+    "reach-encoded": "the steps to {goal} that a head counts that has seen no imagined latent",
+    "reach-shuffled": "the steps to {goal} that a head counts that has learned from shuffled labels",
 }
 
 
@@ -43,7 +43,8 @@ def plan_tables(plan: ImaginedPlan) -> list[RenderableType]:
     actions.add_column("\n".join(" ".join(f"{part:>{NUMBER}}" for part in line) for line in names), overflow="fold")
     for step, action in enumerate(plan.actions):
         actions.add_row(str(step), " ".join(f"{value:{NUMBER}.4f}" for value in action))
-    meaning = _MEANING[plan.planner.objective].format(distance=plan.distance)
+    goal = f"a frame of {plan.planner.anchors} on the way to the goal" if plan.anchored else "the goal"
+    meaning = _MEANING[plan.planner.objective].format(distance=plan.distance, goal=goal)
     return [
         f"{plan.run}: from {plan.start} to {plan.goal}",
         costs,
