@@ -1,6 +1,7 @@
 """A decoder that is solved for at once draws the frames of latents that it has not seen."""
 
 import numpy as np
+import pytest
 import torch
 
 from lewm_cli.heads import KernelDecoder
@@ -22,14 +23,16 @@ def errors(drawn: np.ndarray, frames: np.ndarray) -> float:
     return float(np.square(drawn.astype(float) - frames).mean())
 
 
-def test_frames_of_new_latents_are_drawn_and_of_far_ones_the_mean():
+@pytest.mark.parametrize("spread", [1, 1e-3])  # latents that are about to collapse, or have not opened yet
+def test_frames_of_new_latents_are_drawn_and_of_far_ones_the_mean(spread: float):
     generator = np.random.default_rng(1)
     latents, frames = seen(generator.uniform(size=(400, 2)))
     others, truth = seen(generator.uniform(size=(50, 2)))
+    latents, others = 1 + spread * latents, 1 + spread * others
     decoder = KernelDecoder.fit(latents, frames)
     mean = np.broadcast_to(frames.mean(axis=0).round(), truth.shape)
     assert errors(decoder.draw(others), truth) < 0.05 * errors(mean, truth)
-    drawn = decoder.draw((others + 1e3).view(5, 10, -1))
+    drawn = decoder.draw((others + 1e3 * spread).view(5, 10, -1))
     assert drawn.shape == (5, 10, SIDE, SIDE, 3)
     assert np.abs(drawn.reshape(truth.shape) - mean).max() <= 1
 

@@ -569,3 +569,4 @@ def test_frozen_tokens_are_collapsed_only_where_they_tell_nothing_apart(spread: 
         held_out, _ = HeldOut.measure(Copied(), model, torch.nn.ModuleDict(), [Batch(torch.empty(32), latents)])
         assert held_out.std < 0.1  # of latents that are trained this says that they have shrunk together
         assert held_out.collapsed is alike
+        assert ("mean cosine" in held_out.spread) is (model is frozen)

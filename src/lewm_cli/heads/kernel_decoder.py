@@ -57,4 +57,5 @@ class KernelDecoder:
 
 def _kernel(some: Tensor, others: Tensor, length: Tensor) -> Tensor:
     """Gaussian kernel (N, M) of latents (N, D) and (M, D)."""
-    return torch.exp(torch.cdist(some, others).square() / (-2 * length))
+    center = others.mean(dim=0)  # or rounding is larger than the distances of latents that lie close together
+    return torch.exp(torch.cdist(some - center, others - center).square() / (-2 * length))

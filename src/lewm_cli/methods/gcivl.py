@@ -136,7 +136,6 @@ class GCIVL(Objective):
 
     def policy_parts(self, model: "ValuePolicy", steps: Transitions) -> "dict[str, Tensor]":
         """Negative log likelihood of the actions, weighted by the exponential of what they gained."""
-
         from torch.func import functional_call
 
         # It only judges now: no dropout, and no gradient, by weights without one: under `no_grad` products are slower.

@@ -26,7 +26,7 @@ def forecast_tables(found: Forecast) -> list[RenderableType]:
         whole = f"{taken}; {_time(phase.seconds)} for all {phase.steps:,}" if phase.phase else taken
         facts.add_row(f"a step of {phase.phase}" if phase.phase else "a step", whole)
     parts = f"steps {_time(duration.steps)}, held-out measurements {_time(duration.held_out)}"
-    reading = f"reading frames into memory {_time(duration.reading)}, " if duration.reading else ""
+    reading = f"reading all frames first {_time(duration.reading)}, " if duration.reading else ""
     facts.add_row("time", f"{_time(duration.whole)}: {reading}{parts}")
     if config.eval.every:
         facts.add_row("", f"evaluations come on top: one every {config.eval.every:,} steps")

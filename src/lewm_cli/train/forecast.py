@@ -222,6 +222,7 @@ def _read_seconds(clips: ClipBatches, rows: int, encoded: EncodedFrames | None) 
     begun = time.perf_counter()
     if encoded:
         encoded.fill(first)
+        encoded.tokens[0].cpu()  # a GPU goes on computing after it was asked to
     else:
         clips.frames.rows(first)
     return (time.perf_counter() - begun) * rows / len(first)

@@ -243,8 +243,8 @@ class Trainer:
             self._tell(
                 Warned(
                     step,
-                    f"the latent space has collapsed: its standard deviation is {held_out.std:.2g}, so all frames look "
-                    f"alike to the planner; {self.objective.collapse_advice}",
+                    f"the latent space has collapsed: {held_out.spread}, so all frames look alike to the planner; "
+                    f"{self.objective.collapse_advice}",
                 )
             )
         return published, held_out

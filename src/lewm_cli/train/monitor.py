@@ -124,6 +124,13 @@ class HeldOutLatents(HeldOut):
             return 1 - self.cosine < ALIKE
         return self.std < COLLAPSED_STD and self.prediction >= COLLAPSED_SHARE * self.copying
 
+    @property
+    def spread(self) -> str:
+        """The number that tells of a collapse, in words."""
+        if self.frozen:
+            return f"the mean cosine of its latents is 1 - {max(0.0, 1 - self.cosine):.1g}"
+        return f"its standard deviation is {self.std:.2g}"
+
 
 @dataclass(frozen=True)
 class _Seen:
