@@ -58,7 +58,7 @@ RANDOM = "random actions"
 
 PAIRED = (
     ("reach", "last"),
-    ("reach", "reach-encoded"),
+    ("reach", "reach-imagined"),
     ("probe", "last"),
     ("reach", "probe"),
     ("path", "last"),
@@ -263,10 +263,10 @@ def _runs(measured: Measured) -> Iterator[str]:
 
 def _heads(measured: Measured) -> Iterator[str]:
     yield from headings(
-        "run", "latents", "reachability head", "encoded ones alone", "shuffled labels", "latent distance"
+        "run", "latents", "reachability head", "imagined ones too", "shuffled labels", "latent distance"
     )
     for fit in measured.heads:
-        told = (fit.head, fit.encoded_only, fit.shuffled, fit.latent_distance)
+        told = (fit.head, fit.with_imagined, fit.shuffled, fit.latent_distance)
         yield line(fit.run, "encoded", *(one.encoded.correlation for one in told))
         yield line(fit.run, "imagined", *(one.imagined.correlation for one in told))
 

@@ -126,7 +126,7 @@ def test_tables_put_the_references_beside_the_head(world: World):
     done = world.fit()
     for words in (
         "reachability head",
-        "encoded ones alone",
+        "imagined ones too",
         "shuffled labels",
         "imagined",
         "latent distance",
@@ -159,7 +159,7 @@ def test_run_that_held_out_too_little_is_tested_on_episodes_set_apart(world: Wor
     assert (fit.held_out, fit.fitted_episodes, fit.tested_episodes) == (False, 8, 5)
 
 
-@pytest.mark.parametrize("objective", ["probe", "reach", "reach-encoded", "reach-shuffled"])
+@pytest.mark.parametrize("objective", ["probe", "reach", "reach-imagined", "reach-shuffled"])
 def test_planning_without_the_head_says_what_to_type(world: World, images: tuple[Path, Path], objective: str):
     kind = objective.partition("-")[0]
     command = f"lewm fit {RUN}" + (" --kind probe" if kind == "probe" else "")
@@ -179,7 +179,7 @@ def test_unknown_kind_is_refused(world: World):
 
 def test_unknown_objective_is_refused(world: World, images: tuple[Path, Path]):
     asked = ("plan", RUN, "--start", images[0], "--goal", images[1], "--set", "planner.objective=fastest")
-    assert "'last', 'path', 'probe', 'reach', 'reach-encoded' or 'reach-shuffled'" in world.lewm(*asked).sentence(2)
+    assert "'last', 'path', 'probe', 'reach', 'reach-imagined' or 'reach-shuffled'" in world.lewm(*asked).sentence(2)
 
 
 @pytest.mark.slow
@@ -209,7 +209,7 @@ def test_objective_decides_what_is_planned_and_what_is_said(world: World, images
     world.fit("--steps", 30)
     world.fit("--steps", 30, "--kind", "probe")
     seen = {}
-    for objective in ("last", "path", "probe", "reach", "reach-encoded", "reach-shuffled"):
+    for objective in ("last", "path", "probe", "reach", "reach-imagined", "reach-shuffled"):
         setting = ("--set", f"planner.objective={objective}")
         done = world.lewm("plan", RUN, "--start", images[0], "--goal", images[1], *setting, *QUICK, "--json")
         assert done.code == 0, done.err
@@ -423,7 +423,7 @@ def test_fitted_on_a_real_recording_plans_are_judged_by_it(trained: Path, tmp_pa
     assert done.code == 0, done.err
     fit = ReachFit.model_validate(done.json())
     assert not fit.held_out  # it held out one episode of twelve, which is too few
-    for score in (fit.head.encoded, fit.encoded_only.encoded):
+    for score in (fit.head.encoded, fit.with_imagined.encoded):
         assert score.correlation.low > 0  # little, for the model has hardly learned and six episodes are few
         assert score.auroc.low > 0.5
     assert abs(fit.shuffled.encoded.correlation.value) < 0.35

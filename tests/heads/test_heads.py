@@ -15,9 +15,9 @@ from torch import Tensor
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.heads import (
-    ENCODED,
     FITTED,
     SHUFFLED,
+    WITH_IMAGINED,
     ImaginedLatents,
     LatentEpisodes,
     LatentSplit,
@@ -160,19 +160,22 @@ def test_head_learns_time_and_its_controls_nothing(walker: tuple[Run, Dataset], 
     split = LatentSplit(*walker, fitted, tested, held_out=True)
     heads, fit = ReachFit.fit(split, seed=0, steps=250, advance=told.append)
     assert sum(told) == ReachFit.total_steps(250)
-    for known in (fit.head.encoded, fit.head.imagined, fit.encoded_only.encoded):
+    for known in (fit.head.encoded, fit.with_imagined.encoded, fit.with_imagined.imagined):
         assert known.correlation.low > 0.75
         assert known.auroc.low > 0.85
     # What it never saw it cannot tell.
-    assert fit.encoded_only.imagined.correlation.high < fit.head.imagined.correlation.low
+    assert fit.head.imagined.correlation.high < fit.with_imagined.imagined.correlation.low
     assert fit.gain.low > 0
     assert fit.remarks[-1] == f"Gain on imagined latents by fitting to them: {fit.gain}."
     assert fit.latent_distance.encoded.correlation.high < fit.head.encoded.correlation.low
-    for control, known in ((fit.shuffled.encoded, fit.head.encoded), (fit.shuffled.imagined, fit.head.imagined)):
+    for control, known in (
+        (fit.shuffled.encoded, fit.head.encoded),
+        (fit.shuffled.imagined, fit.with_imagined.imagined),
+    ):
         assert control.correlation.high < known.correlation.low
         assert control.auroc.high < known.auroc.low
     with torch.inference_mode():
-        near, middle, far = (heads[ENCODED](tested.latents[:10], tested.latents[k : k + 10]) for k in (0, 50, 100))
+        near, middle, far = (heads[FITTED](tested.latents[:10], tested.latents[k : k + 10]) for k in (0, 50, 100))
         assert near.mean() < 6
         assert 7 < middle.mean() < 15  # 10, if no strangers were among the pairs
         assert 15 < far.mean() < 30
@@ -188,10 +191,10 @@ def test_same_seed_fits_the_same_heads(walker: tuple[Run, Dataset], erring: None
         ReachFit.fit(split, seed=seed, steps=5, advance=lambda done: None) for seed in (0, 0, 1)
     )
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in first.state_dict().items())
-    for name in (FITTED, ENCODED, SHUFFLED):
+    for name in (FITTED, WITH_IMAGINED, SHUFFLED):
         key = f"{name}.net.0.weight"
         assert not torch.equal(first.state_dict()[key], other.state_dict()[key])
-    assert not torch.equal(first[FITTED].net[0].weight, first[ENCODED].net[0].weight)
+    assert not torch.equal(first[FITTED].net[0].weight, first[WITH_IMAGINED].net[0].weight)
 
 
 def test_episodes_that_never_leave_the_horizon_are_refused(walker: tuple[Run, Dataset]):

@@ -9,10 +9,10 @@ from lewm_cli.config.section import Section
 SolverName = Literal["cem", "icem", "mppi", "random-shooting", "gradient", "cem-gd", "recorded"]
 """The names of the solvers."""
 
-ObjectiveName = Literal["last", "path", "probe", "reach", "reach-encoded", "reach-shuffled"]
+ObjectiveName = Literal["last", "path", "probe", "reach", "reach-imagined", "reach-shuffled"]
 """The planning costs: squared latent distance at the last step (`last`) or its mean over all steps (`path`); squared
 distance of the positions that a probe reads (`probe`); the steps to the goal that a reachability head predicts
-(`reach`), or such a head that was fitted to encoded latents alone (`reach-encoded`) or to shuffled labels
+(`reach`), or such a head that was fitted to imagined latents too (`reach-imagined`) or to shuffled labels
 (`reach-shuffled`)."""
 
 PriorName = bool | Literal["shuffled"]

@@ -17,7 +17,7 @@ from lewm_cli.config import Inputs, PlannerConfig, PriorName
 from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Observation
 from lewm_cli.control.limits import known_bounds
 from lewm_cli.errors import LewmError, UsageError
-from lewm_cli.heads import ENCODED, FITTED, SHUFFLED, find_anchors, find_head
+from lewm_cli.heads import FITTED, SHUFFLED, WITH_IMAGINED, find_anchors, find_head
 from lewm_cli.model import Imaginer, PlanFlops, PriorHead, WorldModel, rollout
 from lewm_cli.plan import (
     Bounds,
@@ -42,7 +42,7 @@ from lewm_cli.workers import available_cores
 EPISODES_PER_CORE = 8
 """Active at once on a CPU, where each is planned for by itself anyway: few, so that some end early."""
 
-REACH_HEADS = {"reach": FITTED, "reach-encoded": ENCODED, "reach-shuffled": SHUFFLED}
+REACH_HEADS = {"reach": FITTED, "reach-imagined": WITH_IMAGINED, "reach-shuffled": SHUFFLED}
 """The network that each of these objectives asks."""
 
 
@@ -256,7 +256,7 @@ def find_objective(run: Run, planner: PlannerConfig) -> RunObjective:
         case "probe":
             stored = find_head(run, "probe")
             return RunObjective(ProbedPosition(stored.networks[FITTED].to(run.device)), stored.sha256)  # type: ignore[arg-type]
-        case "reach" | "reach-encoded" | "reach-shuffled":
+        case "reach" | "reach-imagined" | "reach-shuffled":
             stored = find_head(run, "reach")
             head = stored.networks[REACH_HEADS[planner.objective]]
             return RunObjective(Reachability(head.to(run.device)), stored.sha256)  # type: ignore[arg-type]

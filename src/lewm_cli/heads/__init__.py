@@ -19,7 +19,7 @@ from lewm_cli.heads.latent_plane import LatentPlane, recorded_latents
 from lewm_cli.heads.latents import LatentEpisodes, LatentSplit, encode_episodes, encode_rows
 from lewm_cli.heads.position import BATCH, ProbeFit, read_coordinates, read_targets, train_mlp
 from lewm_cli.heads.prior import PriorFit
-from lewm_cli.heads.reach import ENCODED, ReachFit
+from lewm_cli.heads.reach import WITH_IMAGINED, ReachFit
 from lewm_cli.heads.stored_map import LatentMap, Points
 from lewm_cli.heads.umap_embedding import UmapEmbedding
 from lewm_cli.heads.untrained import model_steps, untrained_reference
@@ -27,11 +27,11 @@ from lewm_cli.heads.views import LatentView, Recorded, View, find_components, in
 
 __all__ = [
     "BATCH",
-    "ENCODED",
     "FITTED",
     "HORIZON",
     "KINDS",
     "SHUFFLED",
+    "WITH_IMAGINED",
     "AnchorIndex",
     "Anchors",
     "DecoderFit",

@@ -26,10 +26,10 @@ STRANGERS = 0.2
 """Share of pairs whose frames are of different episodes."""
 
 IMAGINED = 0.5
-"""Share of pairs whose earlier latent is imagined, as all are that plans are judged by."""
+"""Share of pairs whose earlier latent is imagined, where a head learns from such: plans are judged by them alone."""
 
-ENCODED = "encoded"
-"""Name of the network that was fitted to encoded latents alone."""
+WITH_IMAGINED = "imagined"
+"""Name of the network that was fitted to imagined latents too."""
 
 CONTROLS = 5
 """Heads with shuffled labels: one alone may rank as the truth does, or against it, by chance."""
@@ -42,16 +42,17 @@ Measure = Callable[[Tensor, Tensor], Tensor]
 """Tells how far latents (P, D) are from others (P, D), as (P,)."""
 
 RECIPE = (
-    f"pairs of frames, earlier and later, of one episode, {STRANGERS:.0%} of different ones; {IMAGINED:.0%} of the "
-    f"earlier latents imagined with recorded actions, {HORIZON} model steps at most; latents z-scored; classes of "
-    f"their distance in model steps, and one for different episodes; two hidden layers of {HIDDEN} with GELU, "
+    f"pairs of frames, earlier and later, of one episode, {STRANGERS:.0%} of different ones; latents z-scored; classes "
+    f"of their distance in model steps, and one for different episodes; two hidden layers of {HIDDEN} with GELU, "
     f"cross-entropy, AdamW 2e-3 with cosine, weight decay 1e-4, batches of {BATCH}; told is the mean over classes; "
-    f"shuffled: {CONTROLS} such heads of a {CONTROLS}th of the steps each, the classes of every batch permuted"
+    f"imagined: such a head with {IMAGINED:.0%} of the earlier latents imagined with recorded actions, {HORIZON} model "
+    f"steps at most; shuffled: {CONTROLS} heads like that of a {CONTROLS}th of the steps each, the classes of every "
+    "batch permuted"
 )
 
 
 class ReachFit(HeadFit):
-    """A reachability head beside one that saw encoded latents alone, shuffled labels, and the distance of latents."""
+    """A reachability head beside one that saw imagined latents too, shuffled labels, and the distance of latents."""
 
     kind: Literal["reach"] = "reach"
     classes: PositiveInt
@@ -59,13 +60,13 @@ class ReachFit(HeadFit):
     horizon: PositiveInt
     """Model steps."""
     head: ReachScores
-    encoded_only: ReachScores
-    """A head that was fitted to no imagined latent."""
+    with_imagined: ReachScores
+    """A head that was fitted to imagined latents too."""
     shuffled: ReachScores
     """Mean of several heads; its interval is over them, too."""
     latent_distance: ReachScores
     gain: Estimate
-    """Rank correlation on imagined latents, of the head less of the one that was fitted to encoded ones alone."""
+    """Rank correlation on imagined latents, of the head that was fitted to them too less of the other."""
 
     @classmethod
     def fit(
@@ -86,8 +87,8 @@ class ReachFit(HeadFit):
                 )
         ahead = [imagine_along(split.run, split.dataset, one, HORIZON, seed) for one in (fitted, tested)]
         source = _Pairs(fitted, ahead[0], Distances.up_to(float(fitted.lengths.max() - 1) / block), block)
-        head = source.train(seed, steps, advance)
-        encoded_only = replace(source, imagined=None).train(seed, steps, advance)
+        head = replace(source, imagined=None).train(seed, steps, advance)
+        with_imagined = source.train(seed, steps, advance)
         controls = [
             replace(source, shuffled=True).train(seed + number, _control_steps(steps), advance)
             for number in range(CONTROLS)
@@ -106,7 +107,7 @@ class ReachFit(HeadFit):
             )
             return ReachScores(encoded=encoded, imagined=imagined)
 
-        return nn.ModuleDict({FITTED: head, ENCODED: encoded_only, SHUFFLED: controls[0]}), cls.fitted_to(
+        return nn.ModuleDict({FITTED: head, WITH_IMAGINED: with_imagined, SHUFFLED: controls[0]}), cls.fitted_to(
             split,
             begun=begun,
             hidden=HIDDEN,
@@ -116,10 +117,10 @@ class ReachFit(HeadFit):
             recipe=RECIPE,
             horizon=HORIZON,
             head=score(head),
-            encoded_only=score(encoded_only),
+            with_imagined=score(with_imagined),
             shuffled=score(*controls),
             latent_distance=score(lambda here, there: (here - there).square().sum(dim=-1)),
-            gain=score_gain(told(pairs.latents, head, encoded_only), steps_apart, owners, seed),
+            gain=score_gain(told(pairs.latents, with_imagined, head), steps_apart, owners, seed),
         )
 
     @classmethod
@@ -127,21 +128,19 @@ class ReachFit(HeadFit):
         return 2 * steps + CONTROLS * _control_steps(steps)
 
     def networks(self) -> nn.ModuleDict:
-        names = FITTED, ENCODED, SHUFFLED
+        names = FITTED, WITH_IMAGINED, SHUFFLED
         return nn.ModuleDict({name: ReachHead(self.latent, self.classes, self.hidden) for name in names})
 
     @property
     def summary(self) -> str:
-        correlations = (scores.imagined.correlation for scores in (self.head, self.encoded_only, self.shuffled))
-        return "rank correlation on imagined latents {}, fitted to encoded ones alone {}, shuffled {}".format(
-            *correlations
-        )
+        correlations = (scores.imagined.correlation for scores in (self.head, self.with_imagined, self.shuffled))
+        return "rank correlation on imagined latents {}, fitted to such too {}, shuffled {}".format(*correlations)
 
     @property
     def table(self) -> tuple[tuple[str, ...], ...]:
         scores = {
             "reachability head": self.head,
-            "encoded ones alone": self.encoded_only,
+            "imagined ones too": self.with_imagined,
             "shuffled labels": self.shuffled,
             "latent distance": self.latent_distance,
         }

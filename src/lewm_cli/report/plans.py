@@ -27,7 +27,7 @@ _MEANING: dict[ObjectiveName, str] = {
     "path": "the {distance} to {goal}, mean of the way there",
     "probe": "the squared distance to {goal} of the positions read off the latents",
     "reach": "the model steps that a reachability head counts to {goal}",
-    "reach-encoded": "the steps to {goal} that a head counts that has seen no imagined latent",
+    "reach-imagined": "the steps to {goal} that a head counts that has seen imagined latents too",
     "reach-shuffled": "the steps to {goal} that a head counts that has learned from shuffled labels",
 }
 
