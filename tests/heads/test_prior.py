@@ -1,7 +1,6 @@
 """The behavior prior learns where recorded actions lead, its control does not, and it tells whole sequences."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +15,6 @@ from lewm_cli.control.run_planner import roll_prior
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.errors import LewmError
 from lewm_cli.heads import FITTED, SHUFFLED, LatentEpisodes, LatentSplit
-from lewm_cli.heads.imagination import imagine_along
 from lewm_cli.heads.prior import Behavior, PriorFit
 from lewm_cli.methods import JEPA
 from lewm_cli.model import PriorHead
@@ -56,7 +54,7 @@ def some(latents: torch.Tensor, numbers: range) -> LatentEpisodes:
 def test_head_learns_where_to_go_and_its_control_nothing(
     run: Run, goers: tuple[Dataset, LatentEpisodes], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("lewm_cli.heads.prior.imagine_along", partial(imagine_along, count=200))
+    monkeypatch.setattr("lewm_cli.heads.imagination.STRETCHES", 200)
     monkeypatch.setattr("lewm_cli.heads.prior.BATCH", 128)
     dataset, every = goers
     split = LatentSplit(run, dataset, some(every.latents, range(30)), some(every.latents, range(30, EPISODES)), True)

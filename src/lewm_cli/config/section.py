@@ -62,8 +62,9 @@ class Section(BaseModel):
             return f"{key} is a group of settings; set one of {', '.join(inside[:3])}, ..."
         if first["type"] in ("string_pattern_mismatch", "string_type") and key.startswith("schedule."):
             return f"{key} = {first['input']!r} is not of the form '10 epochs' or '1500 steps'"
-        wrong, known = [first], cls.keys(tree)
-        if key not in known and (setting := key.rpartition(".")[0]) in known:  # it may be of several types
-            key, wrong = setting, [one for one in error.errors() if one["loc"][:-1] == first["loc"][:-1]]
+        wrong, known, (*before, last) = [first], cls.keys(tree), first["loc"] or ("",)
+        if isinstance(last, str) and key not in known and (setting := key.rpartition(".")[0]) in known:
+            # It may be of several types, and `last` names one of them.
+            key, wrong = setting, [one for one in error.errors() if [*one["loc"][:-1]] == before]
         problem = ", or ".join(one["msg"][0].lower() + one["msg"][1:] for one in wrong)
         return f"{key} = {first['input']!r}: {problem}" if key else problem
