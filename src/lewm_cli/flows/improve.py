@@ -30,7 +30,7 @@ from lewm_cli.evaluate import (
 from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.flows.anchors import prepare_anchors, refuse_retrieved
 from lewm_cli.flows.evaluate import simulated_task
-from lewm_cli.flows.fit import fit_loaded
+from lewm_cli.flows.fit import FEWEST_TESTED, fit_loaded
 from lewm_cli.flows.planned import Planned
 from lewm_cli.flows.results import keep_result, try_keeping
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen
@@ -51,9 +51,6 @@ VALIDATED, TESTED = 40, 100
 
 PRIOR_ALONE = "the prior alone"
 """Name of what acts without planning, which planning has to beat."""
-
-FEWEST = 5
-"""Episodes that an interval over episodes needs."""
 
 
 def improve_run(
@@ -237,18 +234,18 @@ def _plan(
     """Draw pairs of every distance, at most so many, or exactly so many."""
     dataset, lengths = among.dataset, np.sort(among.dataset.lengths[among.episodes])
     purpose = "to choose by" if option == "--validation" else "to test on"
-    farthest = int(lengths[-FEWEST]) - 1 if len(lengths) >= FEWEST else 0
+    farthest = int(lengths[-FEWEST_TESTED]) - 1 if len(lengths) >= FEWEST_TESTED else 0
     if farthest < 1:
         raise LewmError(
-            f"{dataset.name} has {counted(len(lengths), 'episode')} {purpose}, and it takes {FEWEST} or more; record "
-            f"more and name them with {option}"
+            f"{dataset.name} has {counted(len(lengths), 'episode')} {purpose}, and it takes {FEWEST_TESTED} or more; "
+            f"record more and name them with {option}"
         )
     if max(offsets) > farthest:
         nearer = ",".join(map(str, [offset for offset in offsets if offset <= farthest] or [farthest]))
         raise LewmError(
             f"goals lie up to {max(offsets)} steps ahead, and of the {len(lengths)} episodes of {dataset.name} "
-            f"{purpose} only {(lengths > max(offsets)).sum()} are longer, where it takes {FEWEST}; take nearer goals: "
-            f"--offsets {nearer}, or name longer episodes with {option}"
+            f"{purpose} only {(lengths > max(offsets)).sum()} are longer, where it takes {FEWEST_TESTED}; take nearer "
+            f"goals: --offsets {nearer}, or name longer episodes with {option}"
         )
     planned = []
     for offset in sorted(offsets):

@@ -26,7 +26,7 @@ class AnchorIndex(RunResult):
     format: Literal[1] = 1
     dataset: DatasetIdentity
     digests: tuple[str, ...]
-    """Of the content of every episode, as `Dataset.episode_digests` has them."""
+    """Digests of the content of every episode, see `Dataset.episode_digests`."""
     every: PositiveInt
     """Rows from one kept frame to the next."""
     frameskip: PositiveInt
