@@ -24,7 +24,7 @@ from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.probe import ProbeResult
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.train import HeldOutLatents
-from results import PLANNER, Done, Step, do, done_path, headings, line
+from results import SMALLER, Done, Step, do, done_path, headings, line
 
 TASK = "tworoom"
 LATENTS = (8, 64, 192)
@@ -108,7 +108,7 @@ class Variant:
     def evaluating(self, dataset: str, objective: str, pairs: int) -> Step:
         """Success on a recording, by what plans are judged by."""
         where = ("eval", self.run, "--dataset", f"{TASK}/{dataset}", "--protocol", "heldout", "--episodes", str(pairs))
-        how = ("--offsets", ",".join(map(str, OFFSETS)), *PLANNER, "--set", f"planner.objective={objective}")
+        how = ("--offsets", ",".join(map(str, OFFSETS)), *SMALLER, "--set", f"planner.objective={objective}")
         return self._step(f"-{dataset}-{objective}", "evaluating", *where, *how, "--record", "0", "--workers", "1")
 
     def _step(self, suffix: str, kind: str, *command: str) -> Step:

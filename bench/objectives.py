@@ -23,36 +23,16 @@ from lewm_cli.evaluate import EpisodeResult, EvalResult
 from lewm_cli.heads import ReachFit
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Home, load_run
-from results import ROWS, Step, do, headings, line
-
-ANCHORS = "tworoom/demos"
-"""The recording that runs were trained on, whose frames plans aim at."""
-
-PRIOR, AIMED = ("--set", "planner.prior=true"), ("--set", f"planner.anchors={ANCHORS}")
-
-
-def judged_by(objective: ObjectiveName) -> tuple[str, ...]:
-    """The options of a planner with an objective."""
-    return "--set", f"planner.objective={objective}"
-
-
-ALONE = "prior alone"
+from results import ALONE, FEWER, ROWS, Step, do, fitting, headings, line, planners
 
 PLANNERS: dict[str, tuple[str, ...]] = {
-    **{objective: judged_by(objective) for objective in get_args(ObjectiveName)},
-    "last, shuffled prior": ("--set", "planner.prior=shuffled"),
-    "last, prior": PRIOR,
-    "last, anchors": AIMED,
-    "last, prior, anchors": PRIOR + AIMED,
-    "recorded": ("--solver", "recorded", *AIMED),
-    ALONE: ("--actor", "prior"),
+    **{objective: ("--set", f"planner.objective={objective}") for objective in get_args(ObjectiveName)},
+    **{name: options for name, options in planners("tworoom").items() if name not in get_args(ObjectiveName)},
 }
 """Every row of the tables, and the options that are typed for it."""
 
 OFFSETS = (25, 50, 75, 100)
 """Environment steps from start to goal; twice as many are allowed."""
-
-ITERATIONS = 10
 
 RANDOM = "random actions"
 
@@ -111,14 +91,9 @@ class Bench:
         """One planner on all pairs of every offset."""
         where = ("--dataset", self.dataset, "--protocol", "heldout", "--episodes", str(self.pairs))
         offsets = ("--offsets", ",".join(map(str, OFFSETS)))
-        iterations = () if planner == ALONE else ("--set", f"planner.iterations={ITERATIONS}")
+        iterations = () if planner == ALONE else FEWER
         command = ("eval", run, *where, *offsets, *iterations, *PLANNERS[planner], "--record", "0")
         return Step(f"{run}-{planner.replace(', ', '-')}", "evaluating", command)
-
-
-def fitting(run: str, kind: str) -> Step:
-    """A head on the latents of a run."""
-    return Step(f"{run}-{kind}-head", "training", ("fit", run, "--kind", kind))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 
 from lewm_cli.evaluate import EvalResult
 from lewm_cli.statistics import Difference, Rate
-from results import PLANNER, ROWS, Row, Step, do, done_path, headings, line, recording
+from results import ROWS, SMALLER, Row, Step, do, done_path, headings, line, recording
 
 WEIGHTS = {"lewm": 0.03, "delta": 10.0, "inverse": 1.0, "pldm": 0.1}
 """Lambda of each method: that of TwoRoom's preset."""
@@ -45,7 +45,7 @@ class Entry:
         where = ("train", task, "--dataset", f"{task}/demos", "--preset", "small", "--seed", str(self.seed))
         what = ("--method", self.method, "--lambda", f"{WEIGHTS[self.method]:g}", "--name", f"{task}/{name}")
         pairs = ("--dataset", f"{task}/validation", "--protocol", "heldout", "--episodes", str(self.row.pairs))
-        how = (*PLANNER, "--record", "0", "--workers", "1")
+        how = (*SMALLER, "--record", "0", "--workers", "1")
         return (
             Step(name, "training", (*where, *what, "--overwrite")),
             Step(f"{name}-validation", "evaluating", ("eval", f"{task}/{name}", *pairs, *how)),

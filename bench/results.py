@@ -1,13 +1,13 @@
 """Makes docs/results.md: record, train and evaluate tasks from nothing, through the command.
 
     python bench/results.py TASK... --home .results [--out docs/results.md]
-    python bench/results.py TASK... --home .results --methods
+    python bench/results.py TASK... --home .results --methods|--planners
 
 What is done already is not done again, so that an interrupted row goes on; to measure one anew, remove its folder under
 `steps` in the home, and its recordings and runs. The page has every row that is finished in the home; `--methods`
-compares the methods of the release's table in a section of their own. What every pair of that came to is kept in
-docs/results-methods.jsonl, so that the section grows from one machine to the next; to measure a method anew, remove its
-lines.
+compares the methods of the release's table in a section of their own, and `--planners` what is fitted to frozen latents
+in another. What every pair of these came to is kept in docs/results-methods.jsonl and docs/results-planners.jsonl, so
+that a section grows from one machine to the next; to measure a row anew, remove its lines.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -75,6 +75,7 @@ class Row:
         train: episodes to train on.
         test: episodes to draw pairs from.
         pairs: of start and goal; as many per episode as it takes.
+        policy: that acts in both recordings; the task's own if None.
         seeds: of training.
     """
 
@@ -82,7 +83,8 @@ class Row:
     train: int
     test: int
     pairs: int
-    seeds: tuple[int, ...] = (0,)
+    policy: str | None = None
+    seeds: tuple[int, ...] = (0, 1, 2)
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -91,35 +93,51 @@ class Row:
 
     def steps(self) -> Iterator[Step]:
         """What has to be done, in order."""
-        yield recording(self.task, "demos", self.train, seed=0)
-        yield recording(self.task, "test", self.test, seed=1000)
+        yield from self.recordings()
         for seed, run in zip(self.seeds, self.runs, strict=True):
             yield training(self.task, run, seed)
             for protocol in PROTOCOLS:
                 yield evaluating(run, protocol, self.pairs if protocol == FIRST else OTHER_PAIRS)
 
-    def compared(self, method: str, seed: int) -> list[Step]:
+    def recordings(self) -> list[Step]:
+        """Demonstrations to train on, and others to draw pairs from."""
+        policy = ("--policy", self.policy) if self.policy else ()
+        return [
+            recording(self.task, "demos", self.train, *policy, seed=0),
+            recording(self.task, "test", self.test, *policy, seed=1000),
+        ]
+
+    def by_method(self, method: str, seed: int) -> list[Step]:
         """What has to be done to compare a method under one training seed, in order, its evaluation last."""
-        lewm, name = f"{self.task}/small-seed{seed}", f"{method}-seed{seed}"
-        found = [recording(self.task, "demos", self.train, seed=0), recording(self.task, "test", self.test, seed=1000)]
+        lewm, found = f"{self.task}/small-seed{seed}", self.recordings()
         if method == LEWORLDMODEL or method in ON_PATCHES:
             found.append(training(self.task, lewm, seed))
         run = lewm
         if method != LEWORLDMODEL:
-            run = f"{self.task}/{name}"
+            run = f"{self.task}/{method}-seed{seed}"
             encoder = ("--encoder", lewm) if method in ON_PATCHES else ()
             found.append(training(self.task, run, seed, *encoder, method=method))
-        planner = () if method in POLICIES else PLANNER
-        pairs = ("--dataset", f"{self.task}/test", "--protocol", FIRST, "--episodes", str(self.pairs))
-        evaluated = Step(f"{name}-compared", "evaluating", ("eval", run, *pairs, *planner, "--record", "0"))
-        return [*found, evaluated]
+        options = () if method in POLICIES else SMALLER
+        return [*found, evaluating(run, FIRST, self.pairs, *options, name=f"{method}-seed{seed}-compared")]
+
+    def by_planner(self, planner: str, seed: int) -> list[Step]:
+        """The same for a planner of LeWorldModel; heads are fitted before."""
+        run = f"{self.task}/small-seed{seed}"
+        heads = [fitting(run, kind) for kind in ("reach", "prior")]
+        options = planners(self.task)[planner]
+        if planner != ALONE:
+            options = (*FEWER, *options)
+        name = f"{planner.replace(', ', '-').replace(' ', '-')}-seed{seed}-planned"
+        evaluated = evaluating(run, FIRST, self.pairs, *options, name=name)
+        return [*self.recordings(), training(self.task, run, seed), *heads, evaluated]
 
 
 class Outcomes(Section):
-    """What every pair of an evaluation came to: one line of docs/results-methods.jsonl."""
+    """What every pair of an evaluation came to: one line of what is kept of a comparison."""
 
     task: str
-    method: str
+    name: str
+    """Of the method or the planner."""
     seed: int
     """Of training."""
     versions: dict[str, str]
@@ -129,19 +147,22 @@ class Outcomes(Section):
     """A 1 for every pair that was solved, else a 0."""
     random: str
     """The same by random actions."""
+    groups: dict[str, str]
+    """The same for every kind of pairs, by name: whether a pair belongs to it."""
 
     @classmethod
-    def of(cls, task: str, method: str, seed: int, result: EvalResult) -> Self:
+    def of(cls, task: str, name: str, seed: int, result: EvalResult) -> Self:
         """Those of the pairs that count."""
         pairs = result.counted()
         return cls(
             task=task,
-            method=method,
+            name=name,
             seed=seed,
             versions=result.versions,
             episodes=tuple(one.episode for one in pairs),
-            success="".join(str(int(one.success)) for one in pairs),
-            random="".join(str(int(one.random_success)) for one in pairs),
+            success=_text(one.success for one in pairs),
+            random=_text(one.random_success for one in pairs),
+            groups={group.name: _text(group.name in one.groups for one in pairs) for group in result.groups},
         )
 
 
@@ -151,8 +172,30 @@ ON_PATCHES = ("dinowm", "dinowm_noprop", *POLICIES)
 BASELINES = (LEWORLDMODEL, "pldm", *ON_PATCHES)
 """Methods of the release's table; those on patch tokens see with the frozen encoder of LeWorldModel, seed by seed."""
 
-PLANNER = ("--solver", "icem", "--set", "planner.candidates=100", "--set", "planner.iterations=5")
+SMALLER = ("--solver", "icem", "--set", "planner.candidates=100", "--set", "planner.iterations=5")
 """Where methods are compared, a plan of the protocol's size would take hours with some."""
+
+FEWER = ("--set", "planner.iterations=10")
+"""Where planners are compared."""
+
+LATENT_DISTANCE, ALONE = "last", "prior alone"
+
+
+def planners(task: str) -> dict[str, tuple[str, ...]]:
+    """What is fitted to the frozen latents of a run, or looked up by them, and the options that are typed for it."""
+    reach, prior = ("--set", "planner.objective=reach"), ("--set", "planner.prior=true")
+    anchors = ("--set", f"planner.anchors={task}/demos")
+    return {
+        LATENT_DISTANCE: (),
+        "reach": reach,
+        "last, shuffled prior": ("--set", "planner.prior=shuffled"),
+        "last, prior": prior,
+        "last, anchors": anchors,
+        "last, prior, anchors": (*prior, *anchors),
+        "recorded": ("--solver", "recorded", *anchors),
+        ALONE: ("--actor", "prior"),
+    }
+
 
 PROTOCOLS = {
     "heldout": "Goals 25 environment steps ahead, 50 steps allowed; a start that is solved already counts as reached.",
@@ -166,17 +209,17 @@ OTHER_PAIRS = 100
 """By the protocols after the first."""
 
 ROWS = (
-    Row("tworoom", train=300, test=300, pairs=300, seeds=(0, 1, 2)),
-    Row("pusht", train=300, test=200, pairs=200),
+    Row("tworoom", train=300, test=300, pairs=300),
+    Row("pusht", train=400, test=200, pairs=200, policy="pusher"),
     Row("cube", train=60, test=20, pairs=100),
     Row("reacher", train=150, test=50, pairs=200),
 )
 
 
-def recording(task: str, name: str, episodes: int, seed: int) -> Step:
+def recording(task: str, name: str, episodes: int, *options: str, seed: int) -> Step:
     """Demonstrations."""
-    command = ("collect", task, "--episodes", str(episodes), "--seed", str(seed), "--name", f"{task}/{name}")
-    return Step(name, "recording", command)
+    size = ("--episodes", str(episodes), "--seed", str(seed), "--name", f"{task}/{name}")
+    return Step(name, "recording", ("collect", task, *options, *size))
 
 
 def training(task: str, run: str, seed: int, *options: str, method: str = LEWORLDMODEL) -> Step:
@@ -186,11 +229,16 @@ def training(task: str, run: str, seed: int, *options: str, method: str = LEWORL
     return Step(Path(run).name, "training", (*where, *how))
 
 
-def evaluating(run: str, protocol: str, pairs: int) -> Step:
-    """Planning on the test recording, without films."""
-    task, name = run.split("/")
+def fitting(run: str, kind: str) -> Step:
+    """A head on the latents of a run."""
+    return Step(f"{Path(run).name}-{kind}-head", "training", ("fit", run, "--kind", kind))
+
+
+def evaluating(run: str, protocol: str, pairs: int, *options: str, name: str | None = None) -> Step:
+    """Acting on the test recording, without films."""
+    task, _ = run.split("/")
     command = ("eval", run, "--dataset", f"{task}/test", "--protocol", protocol, "--episodes", str(pairs))
-    return Step(f"{name}-{protocol}", "evaluating", (*command, "--record", "0"))
+    return Step(name or f"{Path(run).name}-{protocol}", "evaluating", (*command, *options, "--record", "0"))
 
 
 def do(home: Path, task: str, step: Step) -> Done:
@@ -279,44 +327,76 @@ def _headlines(rows: Sequence[Measured], protocol: str) -> Iterator[str]:
         yield line(measured.row.task, len(results), *_cells([one.counted() for one in results]))
 
 
-def comparison(known: Sequence[Outcomes]) -> str:
-    """The second section: every method whose seeds are all finished, beside LeWorldModel."""
-    lines, left = [COMPARED, ""], []
-    lines += headings("task", "method", "training seeds", "success", "random", "beats random", "minus `lewm`, points")
-    for row in ROWS:
-        every = {method: [one for one in known if (one.task, one.method) == (row.task, method)] for method in BASELINES}
-        compared = {method: found for method, found in every.items() if len(found) == len(row.seeds)}
-        for method, found in compared.items():
-            success, episodes = _bits([one.success for one in found]), np.array(found[0].episodes)
-            _, rate, random, _, verdict = _rates(success, _bits([one.random for one in found]), episodes)
-            difference: object = ""
-            if method != LEWORLDMODEL and LEWORLDMODEL in compared:
-                theirs = _bits([one.success for one in compared[LEWORLDMODEL]])
-                difference = Difference.of(success, theirs, episodes)
-            lines.append(line(row.task, f"`{method}`", len(found), rate, random, verdict, difference))
-        missing = [f"`{method}`" for method in BASELINES if method not in compared]
-        left += [f"{', '.join(missing) if compared else 'all'} on {row.task}"] if missing else []
-    return "\n".join([*lines, "", f"Not measured yet: {'; '.join(left)}."] if left else lines)
+@dataclass(frozen=True)
+class Comparison:
+    """A section of docs/results.md whose rows stand beside one of them, pair by pair.
+
+    Args:
+        section: its name, which the file of outcomes has too.
+        text: that it begins with.
+        names: of the rows, that which the others stand beside first.
+        steps: what has to be done for one of a task under one training seed, in order, its evaluation last.
+    """
+
+    section: str
+    text: str
+    names: tuple[str, ...]
+    steps: Callable[[Row, str, int], list[Step]]
+
+    def measure(self, home: Path, row: Row, names: Sequence[str], kept: Path) -> None:
+        """Measure rows, and keep what their pairs came to; what is kept already is not measured again."""
+        for name in names:
+            for seed in row.seeds:
+                if not any((one.task, one.name, one.seed) == (row.task, name, seed) for one in read_outcomes(kept)):
+                    *_, evaluated = [do(home, row.task, step) for step in self.steps(row, name, seed)]
+                    result = EvalResult.model_validate_json(evaluated.printed)
+                    with kept.open("a", encoding="utf-8") as file:
+                        file.write(Outcomes.of(row.task, name, seed, result).model_dump_json() + "\n")
+
+    def page(self, known: Sequence[Outcomes]) -> str:
+        """The section: every row whose training seeds are all there, over all pairs and by kind."""
+        first, left = self.names[0], []
+        columns = ("n", "success", "random", "beats random", f"minus `{first}`, points")
+        every = list(headings("task", "row", "training seeds", *columns))
+        by_kind = list(headings("task", "pairs", "row", *columns))
+        for row in ROWS:
+            found = {name: [one for one in known if (one.task, one.name) == (row.task, name)] for name in self.names}
+            whole = {name: seeds for name, seeds in found.items() if len(seeds) == len(row.seeds)}
+            for name, seeds in whole.items():
+                others = whole.get(first) if name != first else None
+                every.append(line(row.task, f"`{name}`", len(seeds), *_beside(seeds, others)))
+            for group in next(iter(whole.values()))[0].groups if whole else ():
+                for name, seeds in whole.items():
+                    others = whole.get(first) if name != first else None
+                    by_kind.append(line(row.task, group, f"`{name}`", *_beside(seeds, others, group)))
+            missing = [f"`{name}`" for name in self.names if name not in whole]
+            left += [f"{', '.join(missing) if whole else 'all'} on {row.task}"] if missing else []
+        lines = [self.text, "", *every, "", "By kind of pairs:", "", *by_kind]
+        return "\n".join([*lines, "", f"Not measured yet: {'; '.join(left)}."] if left else lines)
 
 
-def compare(home: Path, row: Row, methods: Sequence[str], kept: Path) -> None:
-    """Measure methods, and keep what their pairs came to; what is kept already is not measured again."""
-    for method in methods:
-        for seed in row.seeds:
-            if not any((one.task, one.method, one.seed) == (row.task, method, seed) for one in read_outcomes(kept)):
-                *_, evaluated = [do(home, row.task, step) for step in row.compared(method, seed)]
-                result = EvalResult.model_validate_json(evaluated.printed)
-                with kept.open("a", encoding="utf-8") as file:
-                    file.write(Outcomes.of(row.task, method, seed, result).model_dump_json() + "\n")
+def _beside(seeds: Sequence[Outcomes], others: Sequence[Outcomes] | None, group: str | None = None) -> Iterator[object]:
+    """Pairs, rates, what they show, and the difference to the row that others stand beside, if there is one."""
+    chosen = _bits([seeds[0].groups[group]])[0] if group else np.full(len(seeds[0].episodes), True)
+    episodes = np.array(seeds[0].episodes)[chosen]
+    success, random = (_bits([getattr(one, what) for one in seeds])[:, chosen] for what in ("success", "random"))
+    count, rate, baseline, _, verdict = _rates(success, random, episodes)
+    yield from (count, rate, baseline, verdict)
+    yield Difference.of(success, _bits([one.success for one in others])[:, chosen], episodes) if others else ""
 
 
 def read_outcomes(kept: Path) -> list[Outcomes]:
-    """Everything that is kept, the training seeds of a method in order; ValueError if pairs of a task differ."""
+    """Everything that is kept, the training seeds of a row in order; ValueError if pairs of a task differ."""
     lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
     found = sorted(map(Outcomes.model_validate_json, lines), key=lambda one: one.seed)
     if len({(one.task, one.episodes, one.random) for one in found}) > len({one.task for one in found}):
         raise ValueError(f"{kept} holds outcomes of different pairs of one task; remove the lines of one kind")
     return found
+
+
+def _text(outcomes: Iterable[bool]) -> str:
+    """A 1 for every true one, else a 0."""
+    return "".join(str(int(one)) for one in outcomes)
 
 
 def _bits(texts: Sequence[str]) -> np.ndarray:
@@ -418,18 +498,27 @@ def main() -> None:
     parser.add_argument("tasks", nargs="+", metavar="TASK", choices=[row.task for row in ROWS])
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("docs/results.md"))
-    parser.add_argument("--methods", action="store_true", help="compare the methods of the release's table instead")
+    compared = parser.add_mutually_exclusive_group()
+    for comparison in (METHODS, PLANNERS):
+        compared.add_argument(
+            f"--{comparison.section}",
+            dest="comparison",
+            action="store_const",
+            const=comparison,
+            help=f"compare {comparison.section} instead: {', '.join(comparison.names)}",
+        )
     arguments = parser.parse_args()
-    home, kept = arguments.home.absolute(), arguments.out.with_name("results-methods.jsonl")
-    for row in (row for row in ROWS if row.task in arguments.tasks):
-        if arguments.methods:
-            compare(home, row, BASELINES, kept)
-        else:
+    home, comparison = arguments.home.absolute(), arguments.comparison
+    rows = [row for row in ROWS if row.task in arguments.tasks]
+    if comparison:
+        kept = arguments.out.with_name(f"results-{comparison.section}.jsonl")
+        for row in rows:
+            comparison.measure(home, row, comparison.names, kept)
+        write_section(arguments.out, comparison.section, comparison.page(read_outcomes(kept)))
+    else:
+        for row in rows:
             for step in row.steps():
                 do(home, row.task, step)
-    if arguments.methods:
-        write_section(arguments.out, "methods", comparison(read_outcomes(kept)))
-    else:
         write_section(arguments.out, "tasks", page(rows_of(home)))
 
 
@@ -450,7 +539,7 @@ test recording were looked at to choose a preset: `task.toml` of each task says 
 model *beats random* where the interval of its paired difference to the random policy, on the same pairs, lies above 0.
 Intervals are 95 %: over episodes, and where there are several training seeds over seeds and episodes together."""
 
-COMPARED = """\
+BY_METHOD = """\
 ## All methods of the release
 
 Measured by `python bench/results.py TASK... --home .results --methods`. Protocol `heldout` again, with a smaller
@@ -460,6 +549,18 @@ LeWorldModel (its patch tokens, the same training seed), not with DINOv2: what i
 [Baselines](baselines.md) says what each method is. The difference to `lewm` is pair by pair and seed by seed, and no
 interval is corrected for how many there are. What every pair came to, by training seed, is in
 [results-methods.jsonl](results-methods.jsonl), to compare another method on the same pairs."""
+
+BY_PLANNER = """\
+## What frozen latents give beside the planner
+
+Measured by `python bench/results.py TASK... --home .results --planners`. The runs, recordings and pairs of the first
+table, protocol `heldout`; nothing is trained but [heads on the frozen latents](commands/fit.md): a reachability head
+that plans are [judged by](objectives.md), a [prior](planning.md#prior) that searches begin at,
+[anchors](planning.md#anchors) that plans aim at, [recorded sequences](planning.md#recorded-sequences) that are ranked
+in place of sampled ones, and the prior alone, which does not plan. `cem` with 300 candidates and 10 iterations. All
+that was measured on these pairs stands here, and nothing was chosen by them; no interval is corrected for how many
+there are. What every pair came to is in [results-planners.jsonl](results-planners.jsonl).
+[Objectives, measured](objectives-measured.md) has goals that lie farther ahead, on TwoRoom."""
 
 KINDS = """\
 Protocol `heldout`: pairs whose start was not solved already, and the groups that each task tells apart
@@ -481,6 +582,9 @@ NOTES = """\
 - **One seed of training** is one model, and another seed gives another: TwoRoom's three say how much they differ there.
 - **Small models plan small things**: [what to expect of them](evaluation.md#what-to-expect-of-small-models).
 """
+
+METHODS = Comparison("methods", BY_METHOD, BASELINES, Row.by_method)
+PLANNERS = Comparison("planners", BY_PLANNER, tuple(planners("")), Row.by_planner)
 
 
 if __name__ == "__main__":

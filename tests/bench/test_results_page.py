@@ -109,21 +109,23 @@ def row_named(results: ModuleType, task: str) -> Any:
 
 
 def test_rate_stands_beside_its_floor_and_the_difference_on_the_same_pairs(results: ModuleType, tmp_path: Path):
-    first, _ = finish(results, tmp_path, row_named(results, "pusht"), 17)
+    row = row_named(results, "pusht")
+    first, *_ = finish(results, tmp_path, row, *[17] * len(row.seeds))
     page = results.page(results.rows_of(tmp_path))
     success, random, clusters = (
         np.array([getattr(one, name) for one in first.episodes]) for name in ("success", "random_success", "episode")
     )
-    above = Difference.of(success, random, clusters)
+    success = np.array([success] * len(row.seeds))
+    above = Difference.of(success, np.array([random] * len(row.seeds)), clusters)
     assert cells(page, "Protocol `heldout`", "pusht") == [
-        *("pusht", "1", str(PAIRS), str(Rate.of(success, clusters)), str(Rate.of(random, clusters)), str(above), "yes")
+        *("pusht", "3", str(PAIRS), str(Rate.of(success, clusters)), str(Rate.of(random, clusters)), str(above), "yes")
     ]
     assert cells(page, "Protocol `moderate`", "pusht")[-1] == "yes"
     assert cells(page, "Each training seed", "pusht/small-seed0")[1] == str(first.overall.success)
 
 
 def test_what_is_not_shown_is_said(results: ModuleType, tmp_path: Path):
-    finish(results, tmp_path, row_named(results, "cube"), 3)
+    finish(results, tmp_path, row_named(results, "cube"), 3, 3, 3)
     page = results.page(results.rows_of(tmp_path))
     assert cells(page, "Protocol `heldout`", "cube")[-1] == "**not shown to beat random**"
     assert cells(page, "Kinds of pairs", "cube", "start not solved")[2] == str(PAIRS - 2)
@@ -144,21 +146,21 @@ def test_training_seeds_are_pooled_and_listed(results: ModuleType, tmp_path: Pat
 
 def test_page_tells_what_it_took_and_what_was_typed(results: ModuleType, tmp_path: Path):
     row = row_named(results, "reacher")
-    finish(results, tmp_path, row, 9)
+    finish(results, tmp_path, row, 9, 9, 9)
     page = results.page(results.rows_of(tmp_path))
-    # Two recordings of ten minutes, a training of five, two evaluations of half a minute.
+    # Two recordings of ten minutes, three trainings of five, six evaluations of half a minute.
     episodes = f"{row.train} + {row.test}"
     assert cells(page, "What it took", "reacher") == [
-        *("reacher", episodes, "20.0 (10.0)", "5.0 (2.5)", "1.0 (0.5)", "26.0 (13.0)", "2")
+        *("reacher", episodes, "20.0 (10.0)", "15.0 (7.5)", "3.0 (1.5)", "38.0 (19.0)", "2")
     ]
     assert f"    lewm collect reacher --episodes {row.train} --seed 0 --name reacher/demos" in page
     assert "`python bench/results.py reacher --home .results`" in page
 
 
 def test_only_finished_rows_are_on_the_page(results: ModuleType, tmp_path: Path):
-    finish(results, tmp_path, row_named(results, "pusht"), 17)
+    finish(results, tmp_path, row_named(results, "pusht"), 17, 17, 17)
     unfinished = row_named(results, "reacher")
-    finish(results, tmp_path, unfinished, 9)
+    finish(results, tmp_path, unfinished, 9, 9, 9)
     *_, last = unfinished.steps()
     results.done_path(tmp_path, "reacher", last).unlink()
     assert [one.row.task for one in results.rows_of(tmp_path)] == ["pusht"]
@@ -254,27 +256,38 @@ SOLVED = {
 }
 
 
-def outcomes(results: ModuleType, method: str, seed: int, success: str, random: str = "1000") -> Any:
+def outcomes(results: ModuleType, name: str, seed: int, success: str, random: str = "1000") -> Any:
     return results.Outcomes(
-        task="pusht", method=method, seed=seed, versions={}, episodes=(0, 0, 1, 1), success=success, random=random
+        task="reacher",
+        name=name,
+        seed=seed,
+        versions={},
+        episodes=(0, 0, 1, 1),
+        success=success,
+        random=random,
+        groups={"far": "0111"},
     )
 
 
 def test_methods_are_compared_pair_by_pair_with_lewm_once_all_their_seeds_are_there(results: ModuleType):
-    known = [outcomes(results, *one) for one in (("lewm", 0, "1110"), ("gcbc", 0, "0110"))]
-    page = results.comparison(known)
-    lewm, gcbc = (cells(page, "All methods of the release", "pusht", f"`{method}`") for method in ("lewm", "gcbc"))
+    solved = {"lewm": ("1110", "1111", "0111"), "gcbc": ("0110", "0110", "1110"), "gcivl": ("1111",)}
+    known = [outcomes(results, name, seed, one) for name, seeds in solved.items() for seed, one in enumerate(seeds)]
+    page = results.METHODS.page(known)
     clusters = np.array([0, 0, 1, 1])
-    difference = Difference.of(np.array([[False, True, True, False]]), np.array([[True, True, True, False]]), clusters)
-    assert (lewm[-1], gcbc[-1]) == ("", str(difference))
-    assert gcbc[3] == str(Rate.of(np.array([[False, True, True, False]]), clusters))
-    assert "`pldm`, `dinowm`, `dinowm_noprop`, `gcivl`, `gciql` on pusht" in page
-    tworoom = [one.model_copy(update={"task": "tworoom"}) for one in known]
-    assert "all on tworoom" in results.comparison(tworoom)  # three seeds belong to it
+    lewm, gcbc = (np.array([[bit == "1" for bit in one] for one in solved[name]]) for name in ("lewm", "gcbc"))
+    lines = [cells(page, "All methods of the release", "reacher", f"`{name}`") for name in ("lewm", "gcbc")]
+    assert [line[-1] for line in lines] == ["", str(Difference.of(gcbc, lewm, clusters))]
+    assert lines[1][2:5] == ["3", "4", str(Rate.of(gcbc, clusters))]
+    far = cells(page, "All methods of the release", "reacher", "far", "`gcbc`")
+    assert far[3:5] == ["3", str(Rate.of(gcbc[:, 1:], clusters[1:]))]
+    assert far[-1] == str(Difference.of(gcbc[:, 1:], lewm[:, 1:], clusters[1:]))
+    assert "`pldm`, `dinowm`, `dinowm_noprop`, `gcivl`, `gciql` on reacher" in page
+    assert "all on tworoom" in page
 
 
 def test_kept_outcomes_are_not_measured_again(results: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    row, kept, asked = row_named(results, "pusht"), tmp_path / "kept.jsonl", []
+    row = dataclasses.replace(row_named(results, "pusht"), seeds=(0,))
+    kept, asked = tmp_path / "kept.jsonl", []
 
     def do(home: Path, task: str, step: Any) -> Any:
         asked.append(step.name)
@@ -282,12 +295,25 @@ def test_kept_outcomes_are_not_measured_again(results: ModuleType, tmp_path: Pat
         return results.Done(kind=step.kind, command="", seconds=1, cpu_seconds=1, cores=2, printed=printed)
 
     monkeypatch.setattr(results, "do", do)
-    results.compare(tmp_path, row, ["gcbc"], kept)
+    results.METHODS.measure(tmp_path, row, ["gcbc"], kept)
     assert asked == ["demos", "test", "small-seed0", "gcbc-seed0", "gcbc-seed0-compared"]
     (found,) = results.read_outcomes(kept)
     assert (found.success, found.random) == ("1" * 17 + "000", "0" * 18 + "11")
-    results.compare(tmp_path, row, ["gcbc"], kept)
+    assert found.groups == {"far": ("100" * PAIRS)[:PAIRS]}
+    results.METHODS.measure(tmp_path, row, ["gcbc"], kept)
     assert len(asked) == 5
+
+
+def test_every_planner_is_measured_after_its_heads_were_fitted_and_alone_without_iterations(results: ModuleType):
+    row = row_named(results, "cube")
+    for planner, options in results.planners("cube").items():
+        steps = row.by_planner(planner, 1)
+        assert [step.command[0] for step in steps] == ["collect", "collect", "train", "fit", "fit", "eval"]
+        *_, evaluated = steps
+        assert set(options) < set(evaluated.command)
+        assert ("planner.iterations=10" in evaluated.command) == (planner != "prior alone")
+    names = [row.by_planner(planner, seed)[-1].name for planner in results.PLANNERS.names for seed in row.seeds]
+    assert len(set(names)) == len(names)
 
 
 def test_outcomes_of_different_pairs_are_refused(results: ModuleType, tmp_path: Path):
@@ -369,7 +395,7 @@ def test_test_recording_is_of_another_seed_and_cube_stays_small(results: ModuleT
 
 def test_step_that_was_done_is_not_done_again(results: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     row = row_named(results, "pusht")
-    finish(results, tmp_path, row, 17)
+    finish(results, tmp_path, row, 17, 17, 17)
     monkeypatch.setattr(results, "LEWM", tmp_path / "nowhere")
     assert [results.do(tmp_path, "pusht", step).kind for step in row.steps()] == [step.kind for step in row.steps()]
 
