@@ -2,10 +2,9 @@
 
 from typing import Annotated, Literal
 
-import typer
-
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
+from lewm_cli.cli.options import argument, option
 from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
@@ -19,35 +18,29 @@ EXAMPLES = options.examples(
 
 def command(
     task: Annotated[
-        str,
-        typer.Argument(
-            help="A task with a simulator, like tworoom; `lewm presets` lists them.",
-            show_default=False,
-            autocompletion=completion.names(completion.tasks),
-        ),
+        str, argument("A task with a simulator, like tworoom; `lewm presets` lists them.", completion.tasks)
     ],
-    episodes: Annotated[int, typer.Option(min=1, help="How many episodes.", show_default=False)],
-    seed: Annotated[int, typer.Option(min=0, help="Decides the content.")] = 0,
+    episodes: Annotated[int, option("How many episodes.", min=1)],
+    seed: Annotated[int, option("Decides the content.", min=0)] = 0,
     workers: Annotated[
-        int, typer.Option(min=1, help="Simulator processes; does not change the content.", show_default="all cores")
+        int, option("Simulator processes; does not change the content.", "all cores", min=1)
     ] = available_cores(),
-    name: Annotated[str | None, typer.Option(help="Dataset name.", show_default="next free TASK/demos")] = None,
+    name: Annotated[str | None, option("Dataset name.", "next free TASK/demos")] = None,
     policy: Annotated[
-        str | None,
-        typer.Option(help="What acts; in PushT weak (random) or pusher (smooth pushes).", show_default="the task's"),
+        str | None, option("What acts; in PushT weak (random) or pusher (smooth pushes).", "the task's")
     ] = None,
     any_room: Annotated[
         bool,
-        typer.Option(
-            "--any-room",
-            help="Take the simulator's own resets: start and target may share a room, agent and block touch.",
+        option(
+            "Take the simulator's own resets: start and target may share a room, agent and block touch.",
+            name="--any-room",
         ),
     ] = False,
     vary: Annotated[
         Literal["color"] | None,
-        typer.Option(
-            help="Give every episode a color of its own, of the agent, block or arm; all else stays the same.",
-            show_default="the task's color",
+        option(
+            "Give every episode a color of its own, of the agent, block or arm; all else stays the same.",
+            "the task's color",
         ),
     ] = None,
     home: options.Home = None,

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lewm_cli.cli import completion, early, options
+from lewm_cli.cli.options import argument
 
 EXAMPLES = options.examples(
     "lewm compare tworoom/delta tworoom/delta-2",
@@ -17,12 +16,11 @@ EXAMPLES = options.examples(
 def command(
     results: Annotated[
         list[str],
-        typer.Argument(
-            metavar="RESULT",
-            help="Runs, of which the newest evaluation is taken, or files of stored evaluations; the first is what "
+        argument(
+            "Runs, of which the newest evaluation is taken, or files of stored evaluations; the first is what "
             "the others are compared with.",
-            show_default=False,
-            autocompletion=completion.names(completion.runs),
+            completion.runs,
+            metavar="RESULT",
         ),
     ],
     plot: Annotated[Path | None, options.file("Draw the differences into this SVG file.")] = None,

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 from lewm_cli.cli import early, options
+from lewm_cli.cli.options import option
 
 EXAMPLES = options.examples(
     "lewm convert tworoom/delta --to hub",
@@ -18,22 +17,21 @@ EXAMPLES = options.examples(
 def command(
     run: options.Run,
     to: Annotated[
-        Literal["safetensors", "object", "weights", "hub", "swm-object", "onnx"],
-        typer.Option("--to", help="The format.", show_default=False),
+        Literal["safetensors", "object", "weights", "hub", "swm-object", "onnx"], option("The format.", name="--to")
     ],
     output: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            "A file, or for hub and onnx a folder.",
+            "object and weights beside an own run, the others here",
             metavar="PATH",
-            help="A file, or for hub and onnx a folder.",
-            show_default="object and weights beside an own run, the others here",
         ),
     ] = None,
     names: Annotated[
         Literal["transformers-4", "transformers-5"] | None,
-        typer.Option(help="What tensors are called in a hub folder.", show_default="transformers-4, as released"),
+        option("What tensors are called in a hub folder.", "transformers-4, as released"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: Annotated[bool, option("Replace what is there.", name="--overwrite")] = False,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,

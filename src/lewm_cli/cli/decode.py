@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lewm_cli.cli import completion, early, options
+from lewm_cli.cli.options import option
 
 EXAMPLES = options.examples(
     "lewm decode tworoom/delta",
@@ -17,20 +16,14 @@ EXAMPLES = options.examples(
 def command(
     run: options.Run,
     dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Recording to imagine along.",
-            show_default="episodes the run held out",
-            autocompletion=completion.names(completion.recordings),
-        ),
+        str | None, option("Recording to imagine along.", "episodes the run held out", completion.recordings)
     ] = None,
     horizon: Annotated[
-        int | None,
-        typer.Option(min=1, help="Model steps imagined.", show_default="10, or what half of the episodes allow"),
+        int | None, option("Model steps imagined.", "10, or what half of the episodes allow", min=1)
     ] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="At most so many episodes.")] = 50,
-    refit: Annotated[bool, typer.Option("--refit", help="Fit a decoder even if there is one.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the draw, and the decoder if one is fitted.")] = 0,
+    episodes: Annotated[int, option("At most so many episodes.", min=1)] = 50,
+    refit: Annotated[bool, option("Fit a decoder even if there is one.", name="--refit")] = False,
+    seed: Annotated[int, option("Decides the draw, and the decoder if one is fitted.", min=0)] = 0,
     plot: Annotated[Path | None, options.file("Draw filmstrips into this PNG file.", "beside the result")] = None,
     video: Annotated[
         Path | None, options.file("Write an mp4 of every filmstrip into this folder.", metavar="DIR")

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from lewm_cli.cli import completion, early, options
+from lewm_cli.cli.options import option
 from lewm_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,27 +21,24 @@ EXAMPLES = options.examples(
 def command(
     run: options.Run,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The HTML file.", show_default="RUN.run/demo.html, opened"),
+        Path | None, option("The HTML file.", "RUN.run/demo.html, opened", name="--output -o", metavar="FILE")
     ] = None,
     opened: options.Open = False,
     serve: Annotated[
         bool,
-        typer.Option(
-            "--serve",
-            help="Serve the page on this machine until Ctrl-C: for every task, and with several threads where there "
+        option(
+            "Serve the page on this machine until Ctrl-C: for every task, and with several threads where there "
             "are more than two cores.",
+            name="--serve",
         ),
     ] = False,
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Where --serve listens.", show_default="any that is free")
-    ] = None,
+    port: Annotated[int | None, option("Where --serve listens.", "any that is free", min=1, max=65535)] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(
-            help="Recording for the latent map, and for starts and goals that are served.",
-            show_default="what the run was trained on; for TwoRoom none is needed",
-            autocompletion=completion.names(completion.recordings),
+        option(
+            "Recording for the latent map, and for starts and goals that are served.",
+            "what the run was trained on; for TwoRoom none is needed",
+            completion.recordings,
         ),
     ] = None,
     stats_from: options.StatsFrom = None,

@@ -8,6 +8,7 @@ from rich.filesize import decimal
 
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, early, options
+from lewm_cli.cli.options import option
 from lewm_cli.errors import UsageError
 from lewm_cli.workers import available_cores
 
@@ -26,19 +27,8 @@ ABOUT_PAIRS = (
 """Options that --goal-image cannot use, which plans from a reset."""
 
 SIMULATED = (
-    *(
-        "protocol",
-        "manifest",
-        "seeds",
-        "offsets",
-        "exclude_solved",
-        "actor",
-        "references",
-        "solver",
-        "receding",
-        "history",
-    ),
-    *("plan_ms", "plan_flops", "plain", "video", "record", "workers", "resume", "goal_image", "start_seed"),
+    *("protocol", "manifest", "seeds", "offsets", "exclude_solved", "actor", "references", "solver", "receding"),
+    *("history", "plan_ms", "plan_flops", "plain", "video", "record", "workers", "resume", "goal_image", "start_seed"),
 )
 """Options that mean nothing without a simulator."""
 
@@ -50,59 +40,41 @@ def command(
     context: typer.Context,
     run: options.Run,
     episodes: Annotated[
-        int | None,
-        typer.Option(min=1, help="Start and goal pairs, one per recorded episode if enough.", show_default="50"),
+        int | None, option("Start and goal pairs, one per recorded episode if enough.", "50", min=1)
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Decides pairs and planning.", show_default="42")] = None,
+    seed: Annotated[int | None, option("Decides pairs and planning.", "42", min=0)] = None,
     dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Where pairs come from.",
-            show_default="episodes the run held out",
-            autocompletion=completion.names(completion.recordings),
-        ),
+        str | None, option("Where pairs come from.", "episodes the run held out", completion.recordings)
     ] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(
-            help="heldout, release, paper, website, moderate or strict; `lewm presets` says what each is for.",
-            show_default="heldout, or release where it is not known what was held out",
-            autocompletion=completion.names(completion.protocols),
+        option(
+            "heldout, release, paper, website, moderate or strict; `lewm presets` says what each is for.",
+            "heldout, or release where it is not known what was held out",
+            completion.protocols,
         ),
     ] = None,
-    manifest: Annotated[
-        Path | None, options.file("Pairs to use; written if it does not exist.", rich_help_panel=PAIRS)
-    ] = None,
-    seeds: Annotated[
-        int, typer.Option(min=1, help="Plan for the same pairs with so many seeds.", rich_help_panel=PAIRS)
-    ] = 1,
+    manifest: Annotated[Path | None, options.file("Pairs to use; written if it does not exist.", panel=PAIRS)] = None,
+    seeds: Annotated[int, option("Plan for the same pairs with so many seeds.", min=1, panel=PAIRS)] = 1,
     offsets: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N,N,...", help="How far goals lie ahead, each evaluated.", show_default="25", rich_help_panel=PAIRS
-        ),
+        str | None, option("How far goals lie ahead, each evaluated.", "25", metavar="N,N,...", panel=PAIRS)
     ] = None,
     exclude_solved: Annotated[
-        bool,
-        typer.Option(
-            "--exclude-solved", help="Leave starts that are already solved out of the headline.", rich_help_panel=PAIRS
-        ),
+        bool, option("Leave starts that are already solved out of the headline.", name="--exclude-solved", panel=PAIRS)
     ] = False,
     references: Annotated[
         bool,
-        typer.Option(
-            "--references",
-            help="Also: no action, and plans by the true simulator, to lay blame; slow.",
-            rich_help_panel=PAIRS,
+        option(
+            "Also: no action, and plans by the true simulator, to lay blame; slow.", name="--references", panel=PAIRS
         ),
     ] = False,
     actor: Annotated[
         str | None,
-        typer.Option(
-            help="run, or prior: what `lewm fit --kind prior` made acts alone, without planning.",
-            show_default="run",
-            rich_help_panel=options.PLANNER,
-            autocompletion=completion.names(completion.words("run", "prior")),
+        option(
+            "run, or prior: what `lewm fit --kind prior` made acts alone, without planning.",
+            "run",
+            completion.words("run", "prior"),
+            panel=options.PLANNER,
         ),
     ] = None,
     solver: options.Solver = None,
@@ -115,49 +87,40 @@ def command(
     plain: options.Plain = False,
     settings: options.Settings = None,
     video: Annotated[
-        Path | None,
-        options.file("Write an mp4 per pair, agent beside goal.", metavar="DIR", rich_help_panel=options.RESULTS),
+        Path | None, options.file("Write an mp4 per pair, agent beside goal.", metavar="DIR", panel=options.RESULTS)
     ] = None,
     record: Annotated[
         int,
-        typer.Option(
+        option(
+            "Pairs whose plans are kept for `lewm view` and the report, a failure first if there is one.",
             min=0,
-            help="Pairs whose plans are kept for `lewm view` and the report, a failure first if there is one.",
-            rich_help_panel=options.RESULTS,
+            panel=options.RESULTS,
         ),
     ] = 4,
     workers: Annotated[
         int,
-        typer.Option(
-            min=1,
-            help="Simulator processes; 1 for none. The result is the same.",
-            show_default="all cores",
-            rich_help_panel=options.RESULTS,
-        ),
+        option("Simulator processes; 1 for none. The result is the same.", "all cores", min=1, panel=options.RESULTS),
     ] = available_cores(),
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume",
-            help="Go on from the episodes that an interrupted evaluation has finished.",
-            rich_help_panel=options.RESULTS,
+        option(
+            "Go on from the episodes that an interrupted evaluation has finished.",
+            name="--resume",
+            panel=options.RESULTS,
         ),
     ] = False,
     goal_image: Annotated[
-        Path | None, options.file("Plan towards this image, from a reset; nothing is counted.", rich_help_panel=IMAGE)
+        Path | None, options.file("Plan towards this image, from a reset; nothing is counted.", panel=IMAGE)
     ] = None,
     start_seed: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Decides the reset that --goal-image starts from.", show_default="0", rich_help_panel=IMAGE
-        ),
+        int | None, option("Decides the reset that --goal-image starts from.", "0", min=0, panel=IMAGE)
     ] = None,
     offline: Annotated[
         bool,
-        typer.Option(
-            "--offline",
-            help="Measure on recorded episodes alone, as is done where the task has no simulator.",
-            rich_help_panel=WITHOUT,
+        option(
+            "Measure on recorded episodes alone, as is done where the task has no simulator.",
+            name="--offline",
+            panel=WITHOUT,
         ),
     ] = False,
     stats_from: options.StatsFrom = None,

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 from lewm_cli.cli import completion, early, options
+from lewm_cli.cli.options import argument, option
 from lewm_cli.errors import UsageError
 from lewm_cli.workers import available_cores
 
@@ -20,45 +19,29 @@ USUAL_QUALITY = 30
 
 
 def command(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            help="Name of a recording, or an HDF5 file.",
-            show_default=False,
-            autocompletion=completion.names(completion.recordings),
-        ),
-    ],
-    to: Annotated[Literal["lerobot"], typer.Option("--to", help="The format.", show_default=False)],
+    dataset: Annotated[str, argument("Name of a recording, or an HDF5 file.", completion.recordings)],
+    to: Annotated[Literal["lerobot"], option("The format.", name="--to")],
     output: Annotated[Path | None, options.file("The folder.", default="NAME-lerobot, here", metavar="FOLDER")] = None,
     frames: Annotated[
-        Literal["video", "png"], typer.Option(help="Videos, or images in the tables, which lose nothing.")
+        Literal["video", "png"], option("Videos, or images in the tables, which lose nothing.")
     ] = "video",
-    codec: Annotated[
-        Literal["av1", "h264", "hevc"] | None, typer.Option(help="Of the videos.", show_default="av1")
-    ] = None,
+    codec: Annotated[Literal["av1", "h264", "hevc"] | None, option("Of the videos.", "av1")] = None,
     quality: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=51, metavar="CRF", help="Of the videos; 0 is best.", show_default=f"{USUAL_QUALITY}, as LeRobot"
-        ),
+        int | None, option("Of the videos; 0 is best.", f"{USUAL_QUALITY}, as LeRobot", min=0, max=51, metavar="CRF")
     ] = None,
-    camera: Annotated[
-        str | None, typer.Option(help="Name of the frames.", show_default="as imported, or camera")
-    ] = None,
+    camera: Annotated[str | None, option("Name of the frames.", "as imported, or camera")] = None,
     fps: Annotated[
-        float | None,
-        typer.Option(min=0.01, max=1000, help="Frames per second.", show_default="as recorded, or the simulator's"),
+        float | None, option("Frames per second.", "as recorded, or the simulator's", min=0.01, max=1000)
     ] = None,
     task: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="What is done, in words.", show_default="as recorded, or the task's name"),
+        str | None, option("What is done, in words.", "as recorded, or the task's name", metavar="TEXT")
     ] = None,
     last_row: Annotated[
         Literal["repeat", "drop"],
-        typer.Option(help="Give the frame after the last action that action once more, or leave it out."),
+        option("Give the frame after the last action that action once more, or leave it out."),
     ] = "repeat",
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that encode; does not change the content.", show_default="all cores")
+        int, option("Processes that encode; does not change the content.", "all cores", min=1)
     ] = available_cores(),
     home: options.Home = None,
     json: options.Json = False,

@@ -7,6 +7,7 @@ import typer
 
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
+from lewm_cli.cli.options import argument, option
 from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
@@ -24,44 +25,30 @@ SOURCE, FILES = "Source", "Files that are there"
 
 def command(
     what: Annotated[
-        str | None,
-        typer.Argument(
-            help="A task, or one checkpoint of it, like pusht/dinowm.",
-            show_default=False,
-            autocompletion=completion.names(completion.published),
-        ),
+        str | None, argument("A task, or one checkpoint of it, like pusht/dinowm.", completion.published)
     ] = None,
-    everything: Annotated[bool, typer.Option("--list", help="Show the catalog; asks no network.")] = False,
-    dataset: Annotated[bool, typer.Option("--dataset", help="The recording alone.")] = False,
-    checkpoint: Annotated[bool, typer.Option("--checkpoint", help="The weights alone.")] = False,
+    everything: Annotated[bool, option("Show the catalog; asks no network.", name="--list")] = False,
+    dataset: Annotated[bool, option("The recording alone.", name="--dataset")] = False,
+    checkpoint: Annotated[bool, option("The weights alone.", name="--checkpoint")] = False,
     source: Annotated[
         str | None,
-        typer.Option(
-            metavar="hub|drive|URL",
-            help="Where from; a file here may go by its path.",
-            show_default="as the catalog says",
-            rich_help_panel=SOURCE,
+        option(
+            "Where from; a file here may go by its path.", "as the catalog says", metavar="hub|drive|URL", panel=SOURCE
         ),
     ] = None,
-    revision: Annotated[
-        str | None,
-        typer.Option(help="Of the repository on the Hub.", show_default="the catalog's", rich_help_panel=SOURCE),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; asks no network.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.", rich_help_panel=FILES)] = False,
+    revision: Annotated[str | None, option("Of the repository on the Hub.", "the catalog's", panel=SOURCE)] = None,
+    dry_run: Annotated[bool, option("Show what would be done; asks no network.", name="--dry-run")] = False,
+    force: Annotated[bool, option("Fetch again what is there.", name="--force", panel=FILES)] = False,
     keep_archive: Annotated[
-        bool,
-        typer.Option(
-            "--keep-archive", help="Leave the archive beside what was unpacked from it.", rich_help_panel=FILES
-        ),
+        bool, option("Leave the archive beside what was unpacked from it.", name="--keep-archive", panel=FILES)
     ] = False,
     pack: Annotated[
         bool | None,
-        typer.Option(
-            "--pack/--no-pack",
-            help="Pack the recording as lewm pack --replace does.",
-            show_default="asked on a terminal",
-            rich_help_panel=FILES,
+        option(
+            "Pack the recording as lewm pack --replace does.",
+            "asked on a terminal",
+            name="--pack/--no-pack",
+            panel=FILES,
         ),
     ] = None,
     home: options.Home = None,

@@ -2,10 +2,9 @@
 
 from typing import Annotated
 
-import typer
-
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, early, options
+from lewm_cli.cli.options import option
 
 EXAMPLES = options.examples(
     "lewm fit tworoom/delta",
@@ -21,25 +20,17 @@ def command(
     run: options.Run,
     kind: Annotated[
         str,
-        typer.Option(
-            help="reach: how many steps to the goal; prior: what to do next; probe: where things are; decoder: "
-            "the frame.",
+        option(
+            "reach: how many steps to the goal; prior: what to do next; probe: where things are; decoder: the frame.",
+            complete=completion.words("reach", "prior", "probe", "decoder"),
             metavar="reach|prior|probe|decoder",
-            autocompletion=completion.names(completion.words("reach", "prior", "probe", "decoder")),
         ),
     ] = "reach",
     dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="The recording it was trained on.",
-            show_default="by the name it had then",
-            autocompletion=completion.names(completion.recordings),
-        ),
+        str | None, option("The recording it was trained on.", "by the name it had then", completion.recordings)
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides episodes, pairs and heads.")] = 0,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of the optimizer.", show_default="2500; 2000 of a decoder")
-    ] = None,
+    seed: Annotated[int, option("Decides episodes, pairs and heads.", min=0)] = 0,
+    steps: Annotated[int | None, option("Steps of the optimizer.", "2500; 2000 of a decoder", min=1)] = None,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,

@@ -2,10 +2,9 @@
 
 from typing import Annotated, Literal
 
-import typer
-
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
+from lewm_cli.cli.options import argument, option
 from lewm_cli.errors import UsageError
 from lewm_cli.workers import available_cores
 
@@ -21,90 +20,62 @@ LAYOUT, FRAMES = "Layout", "Frames"
 
 
 def command(
-    source: Annotated[
-        str,
-        typer.Argument(help="A folder, a file, or the id of a data set on the Hub.", show_default=False),
-    ],
-    name: Annotated[
-        str | None, typer.Option(help="Name of the recording, like robot/pick.", show_default="like the source")
-    ] = None,
+    source: Annotated[str, argument("A folder, a file, or the id of a data set on the Hub.")],
+    name: Annotated[str | None, option("Name of the recording, like robot/pick.", "like the source")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what is in it and what would be done; write nothing.")
+        bool, option("Show what is in it and what would be done; write nothing.", name="--dry-run")
     ] = False,
-    camera: Annotated[str | None, typer.Option(help="The one to take.", show_default="the only one")] = None,
+    camera: Annotated[str | None, option("The one to take.", "the only one")] = None,
     action: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME,...",
-            help="Action dimensions to take, in this order; may be given several times.",
-            show_default="all",
-        ),
+        option("Action dimensions to take, in this order; may be given several times.", "all", metavar="NAME,..."),
     ] = None,
     fit: Annotated[
-        Literal["crop", "pad", "squash"],
-        typer.Option(help="Take the middle square, add black, or press together.", rich_help_panel=FRAMES),
+        Literal["crop", "pad", "squash"], option("Take the middle square, add black, or press together.", panel=FRAMES)
     ] = "crop",
     box: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LEFT,TOP,WIDTH,HEIGHT",
-            help="Pixels to cut out first.",
-            show_default="the whole frame",
-            rich_help_panel=FRAMES,
-        ),
+        str | None, option("Pixels to cut out first.", "the whole frame", metavar="LEFT,TOP,WIDTH,HEIGHT", panel=FRAMES)
     ] = None,
     size: Annotated[
-        int | None,
-        typer.Option(
-            min=8, help="Side of the frames in pixels.", show_default="224, or less if they are", rich_help_panel=FRAMES
-        ),
+        int | None, option("Side of the frames in pixels.", "224, or less if they are", min=8, panel=FRAMES)
     ] = None,
     colors: Annotated[
-        Literal["rgb", "bgr"],
-        typer.Option(help="Whether red or blue comes first; no file tells.", rich_help_panel=FRAMES),
+        Literal["rgb", "bgr"], option("Whether red or blue comes first; no file tells.", panel=FRAMES)
     ] = "rgb",
     white: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Value of white, like 65535 in frames of 16 bits.",
-            show_default="recognized if that is possible",
-            rich_help_panel=FRAMES,
+        option(
+            "Value of white, like 65535 in frames of 16 bits.", "recognized if that is possible", min=1, panel=FRAMES
         ),
     ] = None,
     maps: Annotated[
         list[str] | None,
-        typer.Option(
-            "--map",
+        option(
+            "Where a column lies in a file with names of its own; may be given several times.",
+            "as recognized",
+            name="--map",
             metavar="NAME=PATH",
-            help="Where a column lies in a file with names of its own; may be given several times.",
-            show_default="as recognized",
-            rich_help_panel=LAYOUT,
+            panel=LAYOUT,
         ),
     ] = None,
     episodes: Annotated[
         str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="The column or the flags that tell episodes apart.",
-            show_default="as recognized",
-            rich_help_panel=LAYOUT,
-        ),
+        option("The column or the flags that tell episodes apart.", "as recognized", metavar="COLUMN", panel=LAYOUT),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(
-            help="Layout to read it as: robomimic, minari, aloha.",
-            show_default="recognized",
-            rich_help_panel=LAYOUT,
-            autocompletion=completion.names(completion.words("robomimic", "minari", "aloha")),
+        option(
+            "Layout to read it as: robomimic, minari, aloha.",
+            "recognized",
+            completion.words("robomimic", "minari", "aloha"),
+            panel=LAYOUT,
         ),
     ] = None,
     skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave out episodes that cannot be read, instead of ending there.")
+        bool, option("Leave out episodes that cannot be read, instead of ending there.", name="--skip-damaged")
     ] = False,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that convert; does not change the content.", show_default="all cores")
+        int, option("Processes that convert; does not change the content.", "all cores", min=1)
     ] = available_cores(),
     home: options.Home = None,
     json: options.Json = False,

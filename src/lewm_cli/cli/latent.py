@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lewm_cli.cli import completion, early, options
+from lewm_cli.cli.options import option
 
 EXAMPLES = options.examples(
     "lewm latent tworoom/delta",
@@ -17,23 +16,13 @@ EXAMPLES = options.examples(
 def command(
     run: options.Run,
     dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Where frames come from.",
-            show_default="episodes the run held out",
-            autocompletion=completion.names(completion.recordings),
-        ),
+        str | None, option("Where frames come from.", "episodes the run held out", completion.recordings)
     ] = None,
     frames: Annotated[
-        int | None,
-        typer.Option(
-            min=10, help="Frames encoded, about, of whole episodes; all there are if fewer.", show_default="5000"
-        ),
+        int | None, option("Frames encoded, about, of whole episodes; all there are if fewer.", "5000", min=10)
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the draw and the untrained model.")] = 0,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it into this SVG file.", show_default="beside the result")
-    ] = None,
+    seed: Annotated[int, option("Decides the draw and the untrained model.", min=0)] = 0,
+    plot: Annotated[Path | None, option("Draw it into this SVG file.", "beside the result", metavar="FILE")] = None,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,

@@ -23,22 +23,8 @@ from lewm_cli.system_errors import explain, number_of, printing
 
 COMMANDS = (
     *("quickstart", "fetch", "collect", "import", "pack", "train", "plot", "eval", "compare", "fit", "improve", "plan"),
-    *(
-        "probe",
-        "latent",
-        "surprise",
-        "decode",
-        "report",
-        "view",
-        "demo",
-        "ls",
-        "show",
-        "verify",
-        "convert",
-        "export",
-        "rm",
-    ),
-    *("methods", "presets", "doctor"),
+    *("probe", "latent", "surprise", "decode", "report", "view", "demo", "ls", "show", "verify", "convert", "export"),
+    *("rm", "methods", "presets", "doctor"),
 )
 """Commands in the order of the help; each is `command` in a module of this room."""
 

@@ -16,9 +16,37 @@ PLANNER, RESULTS, OTHERS, SETTINGS = "Planner", "Results", "Weights of other too
 """Groups of options in the help of a command; what most people need stands before them."""
 
 
-def file(help: str, default: str | bool = False, metavar: str = "FILE", **more: Any) -> Any:
-    """An option that takes a path; `default` is what the help says of leaving it out."""
-    return typer.Option(metavar=metavar, help=help, show_default=default, **more)
+def option(
+    help: str,
+    default: str | bool = True,
+    complete: completion.Source | None = None,
+    *,
+    name: str = "",
+    panel: str | None = None,
+    **more: Any,
+) -> Any:
+    """An option of a command.
+
+    Args:
+        default: what the help says of leaving it out.
+        complete: names that the shell completes.
+        name: like `--output -o`; that of the parameter if not given.
+        panel: group of options in the help.
+        more: as typer takes it.
+    """
+    more |= {"help": help, "show_default": default, "rich_help_panel": panel}
+    return typer.Option(*name.split(), autocompletion=complete and completion.names(complete), **more)
+
+
+def file(help: str, default: str | bool = True, *, metavar: str = "FILE", **more: Any) -> Any:
+    """An option that takes a path."""
+    return option(help, default, metavar=metavar, **more)
+
+
+def argument(help: str, *sources: completion.Source, default: str | bool = False, metavar: str | None = None) -> Any:
+    """An argument of a command; else as `option`."""
+    complete = completion.names(*sources) if sources else None
+    return typer.Argument(help=help, show_default=default, metavar=metavar, autocompletion=complete)
 
 
 def remember_home(typed: Path | None) -> Path | None:
@@ -27,117 +55,79 @@ def remember_home(typed: Path | None) -> Path | None:
     return typed
 
 
-Run = Annotated[
-    str,
-    typer.Argument(
-        help="Run name, like tworoom/delta.", show_default=False, autocompletion=completion.names(completion.runs)
-    ),
-]
+Run = Annotated[str, argument("Run name, like tworoom/delta.", completion.runs)]
 Home = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder that takes the writes and is searched first.",
-        show_default="$STABLEWM_HOME or ~/.stable-wm",
+    option(
+        "Folder that takes the writes and is searched first.",
+        "$STABLEWM_HOME or ~/.stable-wm",
         callback=remember_home,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]
-Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
-Device = Annotated[
-    str,
-    typer.Option(
-        help="auto, cpu, cuda or mps.", autocompletion=completion.names(completion.words("auto", "cpu", "cuda", "mps"))
-    ),
-]
+Json = Annotated[bool, option("Print the result as JSON on stdout.", name="--json")]
+Quiet = Annotated[bool, option("Print nothing but the result and errors.", name="--quiet -q")]
+Open = Annotated[bool, option("Open the page in a browser.", name="--open")]
+Device = Annotated[str, option("auto, cpu, cuda or mps.", complete=completion.words("auto", "cpu", "cuda", "mps"))]
 Settings = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Any other setting; may be given several times.",
-        rich_help_panel=SETTINGS,
-    ),
+    option("Any other setting; may be given several times.", name="--set", metavar="KEY=VALUE", panel=SETTINGS),
 ]
 Solver = Annotated[
     str | None,
-    typer.Option(
-        help="cem, icem, mppi, random-shooting, gradient, cem-gd or recorded.",
-        show_default="the protocol's, which is cem",
-        rich_help_panel=PLANNER,
-        autocompletion=completion.names(completion.solvers),
+    option(
+        "cem, icem, mppi, random-shooting, gradient, cem-gd or recorded.",
+        "the protocol's, which is cem",
+        completion.solvers,
+        panel=PLANNER,
     ),
 ]
-Horizon = Annotated[
-    int | None,
-    typer.Option(min=1, help="Model steps planned.", show_default="the protocol's, 5", rich_help_panel=PLANNER),
-]
+Horizon = Annotated[int | None, option("Model steps planned.", "the protocol's, 5", min=1, panel=PLANNER)]
 Receding = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Model steps executed before planning anew.",
-        show_default="the protocol's, 5",
-        rich_help_panel=PLANNER,
-    ),
+    int | None, option("Model steps executed before planning anew.", "the protocol's, 5", min=1, panel=PLANNER)
 ]
 History = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Steps looked back at while imagining.",
-        show_default="as many as the model can",
-        rich_help_panel=PLANNER,
-    ),
+    int | None, option("Steps looked back at while imagining.", "as many as the model can", min=1, panel=PLANNER)
 ]
 Bounds = Annotated[
     bool | None,
-    typer.Option(
-        "--bounds/--no-bounds",
-        help="Try only actions that the task's action space holds, or, without one, the recorded range.",
-        show_default="the protocol's, off",
-        rich_help_panel=PLANNER,
+    option(
+        "Try only actions that the task's action space holds, or, without one, the recorded range.",
+        "the protocol's, off",
+        name="--bounds/--no-bounds",
+        panel=PLANNER,
     ),
 ]
 LIMITS = "of a plan: as many iterations as fit, at least one."
-PlanMs = Annotated[
-    float | None,
-    typer.Option(metavar="MS", help=f"Wall time {LIMITS}", show_default="no limit", rich_help_panel=PLANNER),
-]
-PlanFlops = Annotated[
-    float | None,
-    typer.Option(metavar="N", help=f"Operations {LIMITS}", show_default="no limit", rich_help_panel=PLANNER),
-]
+PlanMs = Annotated[float | None, option(f"Wall time {LIMITS}", "no limit", metavar="MS", panel=PLANNER)]
+PlanFlops = Annotated[float | None, option(f"Operations {LIMITS}", "no limit", metavar="N", panel=PLANNER)]
 Plain = Annotated[
-    bool,
-    typer.Option("--plain", help="Plan as the protocol says, whatever `lewm improve` chose.", rich_help_panel=PLANNER),
+    bool, option("Plan as the protocol says, whatever `lewm improve` chose.", name="--plain", panel=PLANNER)
 ]
 StatsFrom = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "The recording it was trained on, for weights that another tool made: action statistics come from it.",
+        "what is stored beside them",
+        completion.recordings,
         metavar="DATASET",
-        help="The recording it was trained on, for weights that another tool made: action statistics come from it.",
-        show_default="what is stored beside them",
-        rich_help_panel=OTHERS,
-        autocompletion=completion.names(completion.recordings),
+        panel=OTHERS,
     ),
 ]
 Sizes = Annotated[
     Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        help="Its sizes, for weights that another tool made: a JSON file like the config.json of a release.",
-        show_default="config.json beside them",
-        rich_help_panel=OTHERS,
+    file(
+        "Its sizes, for weights that another tool made: a JSON file like the config.json of a release.",
+        "config.json beside them",
+        name="--config",
+        panel=OTHERS,
     ),
 ]
 Trust = Annotated[
     bool,
-    typer.Option(
-        "--trust",
-        help="Runs code from the file if it asks for it: only for weights whose maker you trust.",
-        rich_help_panel=OTHERS,
+    option(
+        "Runs code from the file if it asks for it: only for weights whose maker you trust.",
+        name="--trust",
+        panel=OTHERS,
     ),
 ]
 

@@ -2,10 +2,9 @@
 
 from typing import Annotated, Literal
 
-import typer
-
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, early, options
+from lewm_cli.cli.options import argument, option
 from lewm_cli.workers import available_cores
 
 EXAMPLES = options.examples(
@@ -17,28 +16,14 @@ EXAMPLES = options.examples(
 
 
 def command(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            help="Name of a recording, or an HDF5 file.",
-            show_default=False,
-            autocompletion=completion.names(completion.recordings),
-        ),
-    ],
-    size: Annotated[
-        int | None, typer.Option(min=8, help="Side of the frames in pixels.", show_default="as they are")
-    ] = None,
-    codec: Annotated[
-        Literal["lz4", "zstd"] | None,
-        typer.Option(help="lz4 is read fastest, zstd may be smaller.", show_default="lz4"),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the copy.", show_default="DATASET-packed")] = None,
+    dataset: Annotated[str, argument("Name of a recording, or an HDF5 file.", completion.recordings)],
+    size: Annotated[int | None, option("Side of the frames in pixels.", "as they are", min=8)] = None,
+    codec: Annotated[Literal["lz4", "zstd"] | None, option("lz4 is read fastest, zstd may be smaller.", "lz4")] = None,
+    name: Annotated[str | None, option("Name of the copy.", "DATASET-packed")] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Put the copy in the place of the recording, once it is verified.")
+        bool, option("Put the copy in the place of the recording, once it is verified.", name="--replace")
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that pack.", show_default="all cores")] = (
-        available_cores()
-    ),
+    workers: Annotated[int, option("Processes that pack.", "all cores", min=1)] = (available_cores()),
     home: options.Home = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lewm_cli.cli import early, options
+from lewm_cli.cli.options import option
 
 EXAMPLES = options.examples(
     "lewm plan tworoom/delta --start now.png --goal goal.png",
@@ -16,12 +15,12 @@ EXAMPLES = options.examples(
 
 def command(
     run: options.Run,
-    start: Annotated[Path, typer.Option(metavar="IMAGE", help="What is seen now.", show_default=False)],
-    goal: Annotated[Path, typer.Option(metavar="IMAGE", help="What should be seen.", show_default=False)],
+    start: Annotated[Path, option("What is seen now.", metavar="IMAGE")],
+    goal: Annotated[Path, option("What should be seen.", metavar="IMAGE")],
     output: Annotated[
         Path | None, options.file("Save everything as .json, or the actions alone as .csv or .npy.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides what the planner draws.")] = 42,
+    seed: Annotated[int, option("Decides what the planner draws.", min=0, max=2**63 - 1)] = 42,
     solver: options.Solver = None,
     horizon: options.Horizon = None,
     history: options.History = None,

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lewm_cli.cli import completion, early, options
+from lewm_cli.cli.options import argument, option
 
 EXAMPLES = options.examples(
     "lewm plot tworoom/lewm",
@@ -18,39 +17,33 @@ EXAMPLES = options.examples(
 def command(
     runs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="RUN",
-            help="Run names; a run that still trains is plotted as far as it has come.",
-            show_default=False,
-            autocompletion=completion.names(completion.runs),
+        argument(
+            "Run names; a run that still trains is plotted as far as it has come.", completion.runs, metavar="RUN"
         ),
     ],
     term: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="A curve like train/loss, a group like speed, or a name in all groups like prediction; may be given "
+        option(
+            "A curve like train/loss, a group like speed, or a name in all groups like prediction; may be given "
             "several times.",
-            show_default="losses and the spread of the latents",
-            autocompletion=completion.names(completion.curves),
+            "losses and the spread of the latents",
+            completion.curves,
+            metavar="NAME",
         ),
     ] = None,
     x: Annotated[
         str,
-        typer.Option(
-            "--x",
-            help="step, or time: that of training, without pauses.",
-            autocompletion=completion.names(completion.words("step", "time")),
+        option(
+            "step, or time: that of training, without pauses.", complete=completion.words("step", "time"), name="--x"
         ),
     ] = "step",
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
+        option(
+            "The picture: .png, .svg or .pdf.",
+            "RUN.run/curves.png of the first run",
+            name="--output -o",
             metavar="FILE",
-            help="The picture: .png, .svg or .pdf.",
-            show_default="RUN.run/curves.png of the first run",
         ),
     ] = None,
     home: options.Home = None,

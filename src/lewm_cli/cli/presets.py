@@ -2,10 +2,9 @@
 
 from typing import Annotated
 
-import typer
-
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
+from lewm_cli.cli.options import argument, option
 
 EXAMPLES = options.examples(
     "lewm presets",
@@ -16,19 +15,9 @@ EXAMPLES = options.examples(
 
 
 def command(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            help="TASK/PRESET.", show_default="list them", autocompletion=completion.names(completion.presets)
-        ),
-    ] = None,
+    name: Annotated[str | None, argument("TASK/PRESET.", completion.presets, default="list them")] = None,
     method: Annotated[
-        str | None,
-        typer.Option(
-            help="Print it for this method; `lewm methods` lists them.",
-            show_default="the preset's",
-            autocompletion=completion.names(completion.methods),
-        ),
+        str | None, option("Print it for this method; `lewm methods` lists them.", "the preset's", completion.methods)
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-import typer
-
 from lewm_cli.cli import completion, early, options
+from lewm_cli.cli.options import option
 from lewm_cli.errors import UsageError
 
 EXAMPLES = options.examples(
@@ -23,36 +22,26 @@ FEWEST = 10
 def command(
     run: options.Run,
     dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Where frames come from.",
-            show_default="episodes the run held out",
-            autocompletion=completion.names(completion.recordings),
-        ),
+        str | None, option("Where frames come from.", "episodes the run held out", completion.recordings)
     ] = None,
-    frames: Annotated[
-        int | None, typer.Option(min=100, help="Frames drawn; all there are if fewer.", show_default="10000")
-    ] = None,
+    frames: Annotated[int | None, option("Frames drawn; all there are if fewer.", "10000", min=100)] = None,
     imagine: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "Model steps imagined with the recorded actions and probed; 0 for none.",
+            "10, fewer if episodes are short",
             min=0,
             metavar="H",
-            help="Model steps imagined with the recorded actions and probed; 0 for none.",
-            show_default="10, fewer if episodes are short",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the draw, the split and the probes.")] = 0,
+    seed: Annotated[int, option("Decides the draw, the split and the probes.", min=0)] = 0,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Split and fit anew with so many seeds; the mean and the range are shown.")
+        int, option("Split and fit anew with so many seeds; the mean and the range are shown.", min=1)
     ] = 1,
     train_frames: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N,N,...", help="Fit to so many frames too: how many are needed?", show_default="all of them alone"
-        ),
+        str | None, option("Fit to so many frames too: how many are needed?", "all of them alone", metavar="N,N,...")
     ] = None,
-    paper: Annotated[bool, typer.Option("--paper", help="Print the paper's scores beside those of the run.")] = False,
+    paper: Annotated[bool, option("Print the paper's scores beside those of the run.", name="--paper")] = False,
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,

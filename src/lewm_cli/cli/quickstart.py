@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lewm_cli import suggestion
 from lewm_cli.cli import options
+from lewm_cli.cli.options import option
 
 EXAMPLES = options.examples(
     "lewm quickstart --open", "lewm quickstart --home /scratch/demo --device cuda", "lewm quickstart --json"
@@ -15,8 +14,7 @@ EXAMPLES = options.examples(
 
 def command(
     home: Annotated[
-        Path,
-        typer.Option(help="Folder for everything that is made; no other one is read.", callback=options.remember_home),
+        Path, option("Folder for everything that is made; no other one is read.", callback=options.remember_home)
     ] = Path(".demo"),
     opened: options.Open = False,
     device: options.Device = "auto",

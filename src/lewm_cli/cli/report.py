@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lewm_cli.cli import early, options
+from lewm_cli.cli.options import option
 
 EXAMPLES = options.examples(
     "lewm report tworoom/delta --open",
@@ -17,8 +16,7 @@ EXAMPLES = options.examples(
 def command(
     run: options.Run,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The HTML file.", show_default="RUN.run/report.html"),
+        Path | None, option("The HTML file.", "RUN.run/report.html", name="--output -o", metavar="FILE")
     ] = None,
     opened: options.Open = False,
     home: options.Home = None,

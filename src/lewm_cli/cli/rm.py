@@ -7,6 +7,7 @@ import typer
 
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
+from lewm_cli.cli.options import argument, option
 
 EXAMPLES = options.examples(
     "lewm rm tworoom/delta-2",
@@ -17,18 +18,12 @@ EXAMPLES = options.examples(
 
 def command(
     names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME",
-            help="Names of runs and datasets.",
-            show_default=False,
-            autocompletion=completion.names(completion.runs, completion.recordings),
-        ),
+        list[str], argument("Names of runs and datasets.", completion.runs, completion.recordings, metavar="NAME")
     ],
-    run: Annotated[bool, typer.Option("--run", help="The run, where a dataset has the same name.")] = False,
-    dataset: Annotated[bool, typer.Option("--dataset", help="The dataset, where a run has the same name.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    run: Annotated[bool, option("The run, where a dataset has the same name.", name="--run")] = False,
+    dataset: Annotated[bool, option("The dataset, where a run has the same name.", name="--dataset")] = False,
+    dry_run: Annotated[bool, option("Only show what would go.", name="--dry-run")] = False,
+    yes: Annotated[bool, option("Do not ask.", name="--yes -y")] = False,
     home: options.Home = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

@@ -2,22 +2,14 @@
 
 from typing import Annotated
 
-import typer
-
 from lewm_cli.cli import completion, options
+from lewm_cli.cli.options import argument
 
 EXAMPLES = options.examples("lewm show tworoom/delta", "lewm show tworoom/demos", "lewm show tworoom/delta --json")
 
 
 def command(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="Name of a run or a dataset.",
-            show_default=False,
-            autocompletion=completion.names(completion.runs, completion.recordings),
-        ),
-    ],
+    name: Annotated[str, argument("Name of a run or a dataset.", completion.runs, completion.recordings)],
     stats_from: options.StatsFrom = None,
     sizes: options.Sizes = None,
     trust: options.Trust = False,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lewm_cli.cli import completion, early, options
+from lewm_cli.cli.options import argument, option
 from lewm_cli.errors import UsageError
 from lewm_cli.suggestion import command as command_line
 
@@ -38,101 +39,78 @@ def _share(text: str) -> float:
 def command(
     dataset: Annotated[
         str,
-        typer.Argument(
+        argument(
+            "A recording, by path or name; or a video; or - for frames on stdin.",
+            completion.recordings,
             metavar="RECORDING",
-            help="A recording, by path or name; or a video; or - for frames on stdin.",
-            show_default=False,
-            autocompletion=completion.names(completion.recordings),
         ),
     ],
     actions: Annotated[
         Path | None, options.file("Actions at the frames of a video: CSV, npz, npy or Parquet, one row per frame.")
     ] = None,
-    run: Annotated[
-        str | None,
-        typer.Option(
-            help="Run name.",
-            show_default="newest run that fits the recording",
-            autocompletion=completion.names(completion.runs),
-        ),
-    ] = None,
+    run: Annotated[str | None, option("Run name.", "newest run that fits the recording", completion.runs)] = None,
     perturb: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Stage what no action explains: teleport, color, matched, frozen, reversed, wall; several with "
+        option(
+            "Stage what no action explains: teleport, color, matched, frozen, reversed, wall; several with "
             "commas, or all.",
-            show_default=False,
-            autocompletion=completion.names(completion.perturbations),
+            complete=completion.perturbations,
+            metavar="NAME",
         ),
     ] = None,
     doses: Annotated[
-        bool, typer.Option("--doses", help="Stage a teleport of several sizes: how small a one is found?")
+        bool, option("Stage a teleport of several sizes: how small a one is found?", name="--doses")
     ] = False,
-    horizon: Annotated[int, typer.Option(min=1, metavar="STEPS", help="Predict so many model steps ahead.")] = 1,
+    horizon: Annotated[int, option("Predict so many model steps ahead.", min=1, metavar="STEPS")] = 1,
     beside: Annotated[
         str | None,
-        typer.Option(
-            metavar="RUN",
-            help="Measure another run beside it, as one more detector.",
-            show_default=False,
-            autocompletion=completion.names(completion.runs),
-        ),
+        option("Measure another run beside it, as one more detector.", complete=completion.runs, metavar="RUN"),
     ] = None,
-    episodes: Annotated[
-        int | None, typer.Option(min=2, help="At most so many episodes.", show_default="all; 32 if perturbed")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the changes, the untrained model and the draws.")] = 0,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it into this SVG file.", show_default="beside the result")
-    ] = None,
+    episodes: Annotated[int | None, option("At most so many episodes.", "all; 32 if perturbed", min=2)] = None,
+    seed: Annotated[int, option("Decides the changes, the untrained model and the draws.", min=0)] = 0,
+    plot: Annotated[Path | None, option("Draw it into this SVG file.", "beside the result", metavar="FILE")] = None,
     false_alarms: Annotated[
         float | None,
-        typer.Option(
+        option(
+            "Find events, with at most so many false alarms: a share of steps, like 1% or 0.01.",
+            "the newest stored threshold",
             parser=_share,
             metavar="RATE",
-            help="Find events, with at most so many false alarms: a share of steps, like 1% or 0.01.",
-            show_default="the newest stored threshold",
-            rich_help_panel=EVENTS,
+            panel=EVENTS,
         ),
     ] = None,
     calibrate: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Undisturbed episodes that the threshold is calibrated on.",
+            "those that the run held out",
+            completion.recordings,
             metavar="RECORDING",
-            help="Undisturbed episodes that the threshold is calibrated on.",
-            show_default="those that the run held out",
-            rich_help_panel=EVENTS,
-            autocompletion=completion.names(completion.recordings),
+            panel=EVENTS,
         ),
     ] = None,
     fail_on_event: Annotated[
-        bool, typer.Option("--fail-on-event", help="Exit with 3 if there is an event.", rich_help_panel=EVENTS)
+        bool, option("Exit with 3 if there is an event.", name="--fail-on-event", panel=EVENTS)
     ] = False,
-    csv: Annotated[
-        Path | None, options.file("Write a table with a row per model step.", rich_help_panel=EVENTS)
-    ] = None,
+    csv: Annotated[Path | None, options.file("Write a table with a row per model step.", panel=EVENTS)] = None,
     video: Annotated[
         Path | None,
-        options.file(
-            "Write an mp4 per episode with events, the curve under the frames.", metavar="DIR", rich_help_panel=EVENTS
-        ),
+        options.file("Write an mp4 per episode with events, the curve under the frames.", metavar="DIR", panel=EVENTS),
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Size of the raw rgb24 frames on stdin; every model step is printed as it comes, as a line of JSON.",
             metavar="WxH",
-            help="Size of the raw rgb24 frames on stdin; every model step is printed as it comes, as a line of JSON.",
-            show_default=False,
-            rich_help_panel=STREAM,
+            panel=STREAM,
         ),
     ] = None,
     follow: Annotated[
         bool,
-        typer.Option(
-            "--follow",
-            help="The same for images in a folder, as they are written; a file called end, or Ctrl-C, ends it.",
-            rich_help_panel=STREAM,
+        option(
+            "The same for images in a folder, as they are written; a file called end, or Ctrl-C, ends it.",
+            name="--follow",
+            panel=STREAM,
         ),
     ] = False,
     stats_from: options.StatsFrom = None,

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, early, options
+from lewm_cli.cli.options import argument, option
 
 EXAMPLES = options.examples(
     "lewm train tworoom",
@@ -21,120 +20,80 @@ NAMED = "The run"
 
 
 def command(
-    what: Annotated[
-        str,
-        typer.Argument(
-            help="A task, or a dataset by name or path.",
-            show_default=False,
-            autocompletion=completion.names(completion.tasks, completion.recordings),
-        ),
-    ],
+    what: Annotated[str, argument("A task, or a dataset by name or path.", completion.tasks, completion.recordings)],
     preset: Annotated[
         str | None,
-        typer.Option(
-            help="Settings to start from.",
-            show_default="release on CUDA, else small; without a simulator what suits the recording",
-            autocompletion=completion.names(completion.task_presets),
+        option(
+            "Settings to start from.",
+            "release on CUDA, else small; without a simulator what suits the recording",
+            completion.task_presets,
         ),
     ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Which recording of the task.",
-            show_default=False,
-            autocompletion=completion.names(completion.recordings),
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="A TOML file laid over the preset.", show_default=False, rich_help_panel=options.SETTINGS),
-    ] = None,
+    dataset: Annotated[str | None, option("Which recording of the task.", complete=completion.recordings)] = None,
+    config: Annotated[Path | None, option("A TOML file laid over the preset.", panel=options.SETTINGS)] = None,
     method: Annotated[
-        str | None,
-        typer.Option(
-            help="What is minimized; `lewm methods` lists them.",
-            show_default="from the preset",
-            autocompletion=completion.names(completion.methods),
-        ),
+        str | None, option("What is minimized; `lewm methods` lists them.", "from the preset", completion.methods)
     ] = None,
     lambda_: Annotated[
         float | None,
-        typer.Option(
-            "--lambda",
+        option(
+            "Weight of the method's own regularizer; of SIGReg for lewm.",
+            "from the preset",
+            name="--lambda",
             min=0,
-            help="Weight of the method's own regularizer; of SIGReg for lewm.",
-            show_default="from the preset",
-            rich_help_panel=options.SETTINGS,
+            panel=options.SETTINGS,
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs.", show_default=False)] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.", show_default=False)] = None,
+    epochs: Annotated[int | None, option("Stop after so many epochs.", min=1)] = None,
+    steps: Annotated[int | None, option("Stop after so many steps.", min=1)] = None,
     batch_size: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Clips per step; auto: as many as fit into memory.",
+            "from the preset",
             metavar="N|auto",
-            help="Clips per step; auto: as many as fit into memory.",
-            show_default="from the preset",
-            rich_help_panel=options.SETTINGS,
+            panel=options.SETTINGS,
         ),
     ] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Decides weights, split and order.", show_default="3072", rich_help_panel=options.SETTINGS
-        ),
+        int | None, option("Decides weights, split and order.", "3072", min=0, panel=options.SETTINGS)
     ] = None,
     eval_every: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "Evaluate in the simulator so often, on held-out episodes; the best state is kept as RUN@best.",
+            "never",
             min=1,
             metavar="STEPS",
-            help="Evaluate in the simulator so often, on held-out episodes; the best state is kept as RUN@best.",
-            show_default="never",
         ),
     ] = None,
     log: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "Log to tensorboard, wandb or trackio too; may be given several times.",
+            complete=completion.loggers,
             metavar="LOGGER",
-            help="Log to tensorboard, wandb or trackio too; may be given several times.",
-            show_default=False,
-            autocompletion=completion.names(completion.loggers),
         ),
     ] = None,
     settings: options.Settings = None,
-    name: Annotated[
-        str | None, typer.Option(help="Run name.", show_default="next free TASK/METHOD", rich_help_panel=NAMED)
-    ] = None,
+    name: Annotated[str | None, option("Run name.", "next free TASK/METHOD", panel=NAMED)] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Frozen encoder to look through: of a run, in a folder of transformers, or on the Hub.",
+            complete=completion.runs,
             metavar="NAME",
-            help="Frozen encoder to look through: of a run, in a folder of transformers, or on the Hub.",
-            show_default=False,
-            rich_help_panel=options.SETTINGS,
-            autocompletion=completion.names(completion.runs),
+            panel=options.SETTINGS,
         ),
     ] = None,
     init_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN",
-            help="Start from this run's weights.",
-            show_default=False,
-            rich_help_panel=NAMED,
-            autocompletion=completion.names(completion.runs),
-        ),
+        str | None, option("Start from this run's weights.", complete=completion.runs, metavar="RUN", panel=NAMED)
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that stopped.", rich_help_panel=NAMED)
-    ] = False,
+    resume: Annotated[bool, option("Go on with a run that stopped.", name="--resume", panel=NAMED)] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write nothing: measure what it would take, and show all settings.")
+        bool, option("Write nothing: measure what it would take, and show all settings.", name="--dry-run")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the run of this name.", rich_help_panel=NAMED)
-    ] = False,
+    overwrite: Annotated[bool, option("Replace the run of this name.", name="--overwrite", panel=NAMED)] = False,
     device: options.Device = "auto",
     home: options.Home = None,
     json: options.Json = False,

@@ -3,10 +3,9 @@
 import os
 from typing import Annotated
 
-import typer
-
 from lewm_cli import suggestion
 from lewm_cli.cli import completion, options
+from lewm_cli.cli.options import argument
 
 EXAMPLES = options.examples(
     "lewm verify", "lewm verify tworoom/delta", "lewm verify recording.h5", "lewm verify --json > verified.json"
@@ -16,10 +15,8 @@ EXAMPLES = options.examples(
 def command(
     name: Annotated[
         str | None,
-        typer.Argument(
-            help="Name of a run or a dataset, or an HDF5 file.",
-            show_default="everything",
-            autocompletion=completion.names(completion.runs, completion.recordings),
+        argument(
+            "Name of a run or a dataset, or an HDF5 file.", completion.runs, completion.recordings, default="everything"
         ),
     ] = None,
     home: options.Home = None,

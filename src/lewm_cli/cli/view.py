@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lewm_cli.cli import completion, early, options
+from lewm_cli.cli.options import argument, option
 from lewm_cli.errors import UsageError
 
 EXAMPLES = options.examples(
@@ -18,16 +17,14 @@ EXAMPLES = options.examples(
 def command(
     films: Annotated[
         list[str],
-        typer.Argument(
+        argument(
+            "A run, of which the newest films are taken, or a file of films; a second one goes beside it.",
+            completion.runs,
             metavar="RUN",
-            help="A run, of which the newest films are taken, or a file of films; a second one goes beside it.",
-            show_default=False,
-            autocompletion=completion.names(completion.runs),
         ),
     ],
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The HTML file.", show_default="RUN.run/view.html, opened"),
+        Path | None, option("The HTML file.", "RUN.run/view.html, opened", name="--output -o", metavar="FILE")
     ] = None,
     opened: options.Open = False,
     home: options.Home = None,
