@@ -29,6 +29,7 @@ from lewm_cli.surprise import (
     DETECTORS,
     DoseResult,
     PerturbationResult,
+    Staging,
     SurpriseResult,
     bands,
     correct,
@@ -39,7 +40,7 @@ from lewm_cli.surprise import (
 from lewm_cli.surprise.curves import detect
 from lewm_cli.surprise.horizon import surprise, surprise_ahead
 from lewm_cli.surprise.perturbation_result import score_detector
-from lewm_cli.tasks import FROZEN, REVERSED, TWOROOM, Perturbation, Simulator
+from lewm_cli.tasks import FROZEN, REVERSED, TWOROOM, Perturbation, Simulator, Task
 from reports import full_report
 from synthetic import write_recording
 
@@ -362,6 +363,10 @@ class Lamp(Simulator):
 LAMP = Perturbation("lamp", "a lamp is lit", "lamps")
 
 
+def staged(run: Run, task: Task, dataset: Dataset) -> Staging:
+    return Staging(run, task, dataset, frames_of(run, dataset), held_out=True, seed=0)
+
+
 @pytest.mark.parametrize("history", [1, 3])
 @pytest.mark.parametrize("lasting", [True, False])
 def test_event_is_where_the_change_is_seen_first(build: Build, tmp_path: Path, history: int, lasting: bool):
@@ -370,7 +375,7 @@ def test_event_is_where_the_change_is_seen_first(build: Build, tmp_path: Path, h
     path = write_recording(tmp_path / "x.h5", lengths, dims=2, size=1, columns={"proprio": states})
     dataset = open_dataset(path, "x")
     task = dataclasses.replace(TWOROOM, make_simulator=lambda: lamp)
-    result = measure_perturbation(run, task, dataset, frames_of(run, dataset), np.arange(4), LAMP, **STRICT)
+    result = measure_perturbation(staged(run, task, dataset), np.arange(4), LAMP, lambda done: None)
     assert [one.episode for one in result.episodes] == [0, 1, 2, 3]
     assert (result.perturbation, result.size_unit, result.frameskip) == ("lamp", "lamps", 5)
     for number, one in enumerate(result.episodes):
@@ -409,7 +414,7 @@ def test_lasting_violation_is_scored_over_the_steps_that_it_lasts(
     path = write_recording(tmp_path / "x.h5", [46, 46], dims=2, size=1, columns={"proprio": states})
     dataset, run = open_dataset(path, "x"), build(history=3)
     task = dataclasses.replace(TWOROOM, make_simulator=lambda: Clock(lasting=True))
-    result = measure_perturbation(run, task, dataset, frames_of(run, dataset), np.arange(2), perturbation, **STRICT)
+    result = measure_perturbation(staged(run, task, dataset), np.arange(2), perturbation, lambda done: None)
     assert result.lasts == perturbation.lasts == 2
     for one in result.episodes:
         event = one.event
@@ -439,8 +444,8 @@ def test_change_of_an_episode_does_not_depend_on_the_others(build: Build, tmp_pa
 
     def sizes(episodes: list[int], seed: int) -> dict[int, float]:
         task = dataclasses.replace(TWOROOM, make_simulator=lambda: Lamp(lasting=True))
-        run, strict = build(), STRICT | {"seed": seed}
-        result = measure_perturbation(run, task, dataset, frames_of(run, dataset), np.array(episodes), LAMP, **strict)
+        staging = dataclasses.replace(staged(build(), task, dataset), seed=seed)
+        result = measure_perturbation(staging, np.array(episodes), LAMP, lambda done: None)
         return {one.episode: one.size for one in result.episodes}
 
     together = sizes([0, 1, 2, 3], seed=7)

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from lewm_cli.data import Dataset, DecodedFrames, Frames, holds_frames
+from lewm_cli.data import DecodedFrames, holds_frames
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.flows import Progress
 from lewm_cli.flows.beside import load_beside
 from lewm_cli.flows.surprise import keep_plotted, load_fitting, try_plotting
 from lewm_cli.flows.unseen import find_unseen
 from lewm_cli.model import resolve_device
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say
 from lewm_cli.suggestion import offer
 from lewm_cli.surprise import (
     DoseResult,
     PerturbationResult,
+    Staging,
     correct,
     draw_episodes,
     measure_doses,
@@ -95,9 +96,8 @@ def perturb_run(
     other = load_beside(home, beside, loaded, recording, say) if beside else None
     allowed = find_unseen(home, loaded, task, dataset, say)
     frames = DecodedFrames(recording, loaded.card.model.image_size)
-    stage = _Stage(
-        loaded, task, recording, frames, allowed.episodes, allowed.held_out, other, seed, horizon, say, progress
-    )
+    staging = Staging(loaded, task, recording, frames, allowed.held_out, seed, horizon, other)
+    stage = _Stage(staging, allowed.episodes, say, progress)
     wanted = episodes or PERTURBED_EPISODES
     results: Sequence[PerturbationResult | DoseResult] = (
         [stage.measure_doses(staged[0], wanted)] if doses else stage.measure(staged, wanted)
@@ -123,17 +123,10 @@ def _find_perturbations(task: Task, names: str, *, doses: bool) -> list[Perturba
 
 @dataclass(frozen=True)
 class _Stage:
-    """A run with a simulator, the episodes (E,) of a recording that it may be measured on, and a run beside it."""
+    """What is staged, and the episodes (E,) of the recording that the run may be measured on."""
 
-    run: Run
-    task: Task
-    recording: Dataset
-    frames: Frames
+    staging: Staging
     episodes: np.ndarray
-    held_out: bool
-    beside: Run | None
-    seed: int
-    horizon: int
     say: Say
     progress: Progress
 
@@ -147,21 +140,7 @@ class _Stage:
         results = []
         for one in perturbations:
             with self.progress(f"simulating {one.name}", len(drawn), "episodes") as advance:
-                results.append(
-                    measure_perturbation(
-                        self.run,
-                        self.task,
-                        self.recording,
-                        self.frames,
-                        drawn,
-                        one,
-                        held_out=self.held_out,
-                        seed=self.seed,
-                        advance=advance,
-                        horizon=self.horizon,
-                        beside=self.beside,
-                    )
-                )
+                results.append(measure_perturbation(self.staging, drawn, one, advance))
         return correct(results)
 
     def measure_doses(self, perturbation: Perturbation, wanted: int) -> DoseResult:
@@ -170,7 +149,7 @@ class _Stage:
         Half of the episodes calibrate where there are few.
         """
         usable = self._draw(len(self.episodes), perturbation.lasts)
-        mixed = np.random.default_rng(self.seed).permutation(usable)
+        mixed = np.random.default_rng(self.staging.seed).permutation(usable)
         tried = min(wanted, len(usable) // 2)
         changed, others = np.sort(mixed[:tried]), np.sort(mixed[tried:][:CALIBRATING_EPISODES])
         false_alarms = max(FALSE_ALARMS, 1 / (len(others) + 1))
@@ -179,25 +158,12 @@ class _Stage:
                 f"thresholds: {false_alarms:.1%} false alarms, the fewest that {len(others)} other episodes can promise"
             )
         with self.progress(f"simulating {perturbation.name}", tried + len(others), "episodes") as advance:
-            return measure_doses(
-                self.run,
-                self.task,
-                self.recording,
-                self.frames,
-                changed,
-                others,
-                perturbation,
-                false_alarms=false_alarms,
-                held_out=self.held_out,
-                seed=self.seed,
-                advance=advance,
-                horizon=self.horizon,
-                beside=self.beside,
-            )
+            return measure_doses(self.staging, changed, others, perturbation, false_alarms, advance)
 
     def _draw(self, count: int, lasts: int) -> np.ndarray:
         """Draw episodes that are long enough for a violation that lasts so many model steps."""
         # What looks ahead, or has the longer memory, sees more of it.
-        longer = max(0, self.beside.model.history - self.run.model.history) if self.beside else 0
-        seen = lasts + self.horizon - 1 + longer
-        return draw_episodes(self.run, self.recording, self.episodes, count=count, seed=self.seed, lasts=seen)
+        run, beside = self.staging.run, self.staging.beside
+        longer = max(0, beside.model.history - run.model.history) if beside else 0
+        seen = lasts + self.staging.horizon - 1 + longer
+        return draw_episodes(run, self.staging.dataset, self.episodes, count=count, seed=self.staging.seed, lasts=seen)

@@ -14,7 +14,7 @@ from lewm_cli.surprise.doses import measure_doses
 from lewm_cli.surprise.frame_ranges import FrameRanges
 from lewm_cli.surprise.measure import measure_alarm, measure_surprise
 from lewm_cli.surprise.perturbation_result import Band, DetectorScore, PerturbationResult, bands, correct
-from lewm_cli.surprise.perturbed import draw_episodes, measure_perturbation
+from lewm_cli.surprise.perturbed import Staging, draw_episodes, measure_perturbation
 from lewm_cli.surprise.surprise_result import (
     DETECTORS,
     BesideRun,
@@ -39,6 +39,7 @@ __all__ = [
     "Event",
     "FrameRanges",
     "PerturbationResult",
+    "Staging",
     "SurpriseResult",
     "SurpriseStep",
     "SurpriseStream",
