@@ -1,5 +1,6 @@
 """`lewm convert`: writes a run in the formats of other tools."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,7 +51,7 @@ def command(
     """
     where = early.find_home(home, runs=[run])
     from lewm_cli.flows.convert import convert_run
-    from lewm_cli.report import Output, conversion_tables, conversion_tree
+    from lewm_cli.report import Output, conversion_tables
     from lewm_cli.store import ExternalWeights
     from lewm_cli.store.conversion import Names, Target
 
@@ -65,4 +66,4 @@ def command(
         external=ExternalWeights(stats_from, trust, sizes),
         say=terminal.say,
     )
-    terminal.result(conversion_tree(conversion), lambda: conversion_tables(conversion))
+    terminal.result(asdict(conversion), lambda: conversion_tables(conversion))

@@ -1,5 +1,6 @@
 """`lewm export`: recordings for other tools."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,7 +59,7 @@ def command(
     where = early.find_home(home, datasets=[dataset])
     from lewm_cli.exchange.video_encoding import VideoCodec
     from lewm_cli.flows.export import ExportRequest, export
-    from lewm_cli.report import Output, export_tables, export_tree
+    from lewm_cli.report import Output, export_tables
 
     terminal = Output(as_json=json, quiet=quiet)
     request = ExportRequest(
@@ -72,4 +73,4 @@ def command(
         last_row=last_row,
     )
     exported = export(where, request, workers=workers, say=terminal.say, progress=terminal.progress)
-    terminal.result(export_tree(exported), lambda: export_tables(exported))
+    terminal.result(asdict(exported), lambda: export_tables(exported))

@@ -1,5 +1,6 @@
 """`lewm pack`: frames packed one chunk each, to be read at random."""
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 from lewm_cli import suggestion
@@ -38,7 +39,7 @@ def command(
     where = early.find_home(home, datasets=[dataset])
     from lewm_cli.data import Codec
     from lewm_cli.flows.pack import pack
-    from lewm_cli.report import Output, packed_tables, packed_tree
+    from lewm_cli.report import Output, packed_tables
     from lewm_cli.tasks import GENERIC
 
     output = Output(as_json=json, quiet=quiet)
@@ -53,7 +54,7 @@ def command(
         name=name,
         replace=replace,
     )
-    output.result(packed_tree(packed), lambda: packed_tables(packed))
+    output.result(asdict(packed), lambda: packed_tables(packed))
     known = packed.task != GENERIC.name
     training = ("train", packed.task, "--dataset", packed.name) if known else ("train", packed.name)
     output.say(f"next: {suggestion.command(*training)}")

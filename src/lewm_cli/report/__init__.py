@@ -8,11 +8,9 @@ if TYPE_CHECKING:
     from lewm_cli.report.checking import checkup_tables, checkup_tree
     from lewm_cli.report.choices import method_tables, method_tree, preset_tables, preset_text, protocol_tables
     from lewm_cli.report.comparing import compared_tables, compared_tree
-    from lewm_cli.report.converting import conversion_tables, conversion_tree
     from lewm_cli.report.decoding import decode_tables
     from lewm_cli.report.details import details_tables, details_tree, training_tables
     from lewm_cli.report.evaluating import NOT_SHOWN, evaluation_tables
-    from lewm_cli.report.exporting import export_tables, export_tree
     from lewm_cli.report.forecasting import forecast_tables
     from lewm_cli.report.importing import import_tables, import_tree, survey_tables, survey_tree
     from lewm_cli.report.improving import improve_tables
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from lewm_cli.report.live_planning import demo_tables, demo_tree, served_tables
     from lewm_cli.report.offline_lines import offline_tables
     from lewm_cli.report.output import Output
-    from lewm_cli.report.packing import packed_tables, packed_tree
     from lewm_cli.report.perturbing import dose_tables, perturbation_tables
     from lewm_cli.report.plans import check_plan_file, goal_image_tables, plan_tables, save_plan
     from lewm_cli.report.probing import head_tables, probe_tables
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
     from lewm_cli.report.video import VideoFolder
     from lewm_cli.report.viewer.viewer import Viewed, render_view
     from lewm_cli.report.viewing import view_tables, view_tree
+    from lewm_cli.report.written_files import conversion_tables, export_tables, packed_tables
 else:
     __getattr__ = lazy_names(__name__)
 
@@ -55,7 +53,6 @@ __all__ = [
     "compared_tables",
     "compared_tree",
     "conversion_tables",
-    "conversion_tree",
     "dataset_tables",
     "dataset_tree",
     "decode_tables",
@@ -66,7 +63,6 @@ __all__ = [
     "dose_tables",
     "evaluation_tables",
     "export_tables",
-    "export_tree",
     "forecast_tables",
     "goal_image_tables",
     "head_tables",
@@ -82,7 +78,6 @@ __all__ = [
     "next_commands",
     "offline_tables",
     "packed_tables",
-    "packed_tree",
     "perturbation_tables",
     "plan_tables",
     "plot_tables",

@@ -1,5 +1,6 @@
 """Renders what `lewm fetch` knows, would do, and has done."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -8,8 +9,8 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from lewm_cli.report.packing import packed_tables, packed_tree
 from lewm_cli.report.pieces import Tree
+from lewm_cli.report.written_files import packed_tables
 from lewm_cli.suggestion import command
 from lewm_cli.tasks import find_task
 
@@ -72,7 +73,7 @@ def plan_tables(planned: "tuple[PlannedFetch, ...]") -> list[RenderableType]:
 def fetched_tree(installed: "tuple[Installed, ...]", packed: "tuple[PackedRecording, ...]" = ()) -> Tree:
     """Lists what is there now, where it came from, and what was packed of it."""
     return {
-        "packed": [packed_tree(one) for one in packed],
+        "packed": [asdict(one) for one in packed],
         "fetched": [
             _planned(one.planned)
             | {
@@ -146,5 +147,5 @@ def _size(size: int | None) -> str:
 def _table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, overflow="fold", justify="right" if heading in ("size", "download") else "left")
+        table.add_column(heading, overflow="fold", justify="right" if heading == "size" else "left")
     return table
