@@ -123,7 +123,7 @@ def _find_perturbations(task: Task, names: str, *, doses: bool) -> list[Perturba
 
 @dataclass(frozen=True)
 class _Stage:
-    """What is staged, and the episodes (E,) of the recording that the run may be measured on."""
+    """A staging, and the episodes (E,) of the recording that the run may be measured on."""
 
     staging: Staging
     episodes: np.ndarray
