@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 from lewm_cli.data import Dataset, DecodedFrames, require_usable
-from lewm_cli.errors import LewmError, MissingError
+from lewm_cli.errors import LewmError
 from lewm_cli.flows import Progress
 from lewm_cli.flows.results import keep_result, stored_results
-from lewm_cli.flows.unseen import is_unseen, refuse_unfit
+from lewm_cli.flows.unseen import find_recording, is_unseen
 from lewm_cli.store import Home, Run, Say
 from lewm_cli.suggestion import command
 from lewm_cli.surprise import Alarm, TooFewError, draw_calibrating, measure_alarm, needed_episodes
@@ -37,7 +37,8 @@ def calibrated_alarm(
     of_rate = [one for one in stored if (one.false_alarms, one.seed) == (false_alarms, seed)]
     if of_rate and calibrate is None:
         return of_rate[-1]
-    dataset = _find_undisturbed(home, run, calibrate, say)
+    task = find_task(run.card.inputs.task) or GENERIC
+    dataset = find_recording(home, run, task, calibrate, say, "--calibrate")
     same = [one for one in of_rate if one.dataset.fingerprint == dataset.identity.fingerprint]
     if same:
         return same[-1]
@@ -54,18 +55,6 @@ def calibrated_alarm(
         raise LewmError(f"{error}; {_more_episodes(run, len(long_enough), false_alarms)}") from error
     keep_result(home, run, "alarm", alarm)
     return alarm
-
-
-def _find_undisturbed(home: Home, run: Run, name: str | None, say: Say) -> Dataset:
-    try:
-        dataset = home.find_dataset(name or run.card.dataset.name, say)
-    except MissingError as error:
-        if name:
-            raise
-        trained = f"{run.name} was trained on {run.card.dataset.name}"
-        raise MissingError(f"{trained}, and {error}; name another one with --calibrate") from error
-    refuse_unfit(run, find_task(run.card.inputs.task) or GENERIC, dataset)
-    return dataset
 
 
 def _untrained_on(run: Run, dataset: Dataset, say: Say, *, named: bool) -> tuple[np.ndarray, bool]:

@@ -12,11 +12,11 @@ from lewm_cli.files import try_writing
 from lewm_cli.flows import Progress
 from lewm_cli.flows.fit import fit_loaded
 from lewm_cli.flows.results import keep_result, try_keeping
-from lewm_cli.flows.unseen import find_unseen
+from lewm_cli.flows.unseen import find_unseen, load_world_model
 from lewm_cli.heads import HORIZON, StoredHead, draw_stretches, find_head, usual_horizon
 from lewm_cli.model import resolve_device
 from lewm_cli.plural import counted
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say
 from lewm_cli.tasks import GENERIC, find_task
 
 EPISODES, PER_EPISODE = 50, 4
@@ -61,9 +61,7 @@ def decode_run(
     """
     if plot and plot.suffix != ".png":
         raise UsageError(f"{str(plot)!r} does not end in .png, and that is what filmstrips are drawn as")
-    run = load_run(home, name, resolve_device(device), external=external, say=say)
-    run.require_world_model()
-    run.use_threads()
+    run = load_world_model(home, name, resolve_device(device), external, say)
     unseen = find_unseen(home, run, find_task(run.card.inputs.task) or GENERIC, dataset, say)
     try_keeping(home, run)
     for wanted in (plot, video and video / "strip.mp4"):

@@ -8,10 +8,10 @@ from lewm_cli.data import Dataset, DecodedFrames, require_usable
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.files import try_writing
 from lewm_cli.flows import Progress
-from lewm_cli.flows.unseen import is_unseen, refuse_unfit
+from lewm_cli.flows.unseen import is_unseen, load_world_model, refuse_unfit
 from lewm_cli.heads import KINDS, HeadFit, LatentEpisodes, LatentSplit, encode_episodes, save_head
 from lewm_cli.model import resolve_device
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say
 from lewm_cli.tasks import GENERIC, find_task
 from lewm_cli.workers import available_memory
 
@@ -53,9 +53,7 @@ def fit_head(
     """
     if kind not in KINDS:
         raise UsageError(f"there is no kind of head {kind!r}; --kind takes {' or '.join(KINDS)}")
-    run = load_run(home, name, resolve_device(device), external=external, say=say)
-    run.require_world_model()
-    run.use_threads()
+    run = load_world_model(home, name, resolve_device(device), external, say)
     return fit_loaded(home, run, kind, say, progress, steps=steps, dataset=dataset, seed=seed)
 
 

@@ -5,14 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lewm_cli.data import DecodedFrames
-from lewm_cli.files import write_text
 from lewm_cli.flows import Progress
-from lewm_cli.flows.results import keep_result
-from lewm_cli.flows.surprise import try_plotting
-from lewm_cli.flows.unseen import find_unseen
+from lewm_cli.flows.surprise import keep_plotted, try_plotting
+from lewm_cli.flows.unseen import find_unseen, load_world_model
 from lewm_cli.latent import ENCODERS, LatentResult, draw_tracks, measure_latent
 from lewm_cli.model import resolve_device
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say
 from lewm_cli.tasks import GENERIC, find_task
 
 MEASURED_FRAMES = 5000
@@ -46,9 +44,7 @@ def latent_run(
         UsageError: the plot is no SVG file.
         LewmError: no such run or dataset, a policy, or a recording that does not fit.
     """
-    run = load_run(home, name, resolve_device(device), external=external, say=say)
-    run.require_world_model()
-    run.use_threads()
+    run = load_world_model(home, name, resolve_device(device), external, say)
     task = find_task(run.card.inputs.task) or GENERIC
     unseen = find_unseen(home, run, task, dataset, say)
     try_plotting(home, run, plot)
@@ -72,9 +68,4 @@ def latent_run(
     if not any(one.method == "UMAP" for one in result.maps):
         say('no map by UMAP, only by PCA: it takes more than 15 frames, and pip install "lewm-cli[umap]"')
     show(result)
-    path = keep_result(home, run, "latent", result)
-    from lewm_cli.report.plain_svg import latent_svg  # late: matplotlib
-
-    drawn_to = plot or path.with_suffix(".svg")
-    write_text(drawn_to, latent_svg(result))
-    return result, path, drawn_to
+    return result, *keep_plotted(home, run, "latent", result, plot)

@@ -10,7 +10,7 @@ from lewm_cli.data import DecodedFrames
 from lewm_cli.errors import LewmError
 from lewm_cli.flows import Progress
 from lewm_cli.flows.results import keep_result, try_keeping
-from lewm_cli.flows.unseen import find_unseen
+from lewm_cli.flows.unseen import find_unseen, load_world_model
 from lewm_cli.heads import usual_horizon
 from lewm_cli.model import resolve_device
 from lewm_cli.probe import (
@@ -29,7 +29,7 @@ from lewm_cli.probe import (
     rows_before,
     score_probes,
 )
-from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say, load_run
+from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Say
 from lewm_cli.tasks import GENERIC, find_task
 
 PROBED_FRAMES = 10_000
@@ -66,9 +66,7 @@ def probe_run(
     Raises:
         LewmError: no such run or dataset, a recording that does not fit, or nothing that can be probed.
     """
-    run = load_run(home, name, resolve_device(device), external=external, say=say)
-    run.require_world_model()
-    run.use_threads()
+    run = load_world_model(home, name, resolve_device(device), external, say)
     task = find_task(run.card.inputs.task) or GENERIC
     if paper and task.name not in PUBLISHED:
         raise LewmError(

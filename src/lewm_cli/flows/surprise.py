@@ -20,7 +20,8 @@ from lewm_cli.flows import Progress
 from lewm_cli.flows.beside import load_beside
 from lewm_cli.flows.calibrate import calibrated_alarm, newest_alarm
 from lewm_cli.flows.results import keep_result, try_keeping
-from lewm_cli.flows.unseen import is_unseen, refuse_unfit
+from lewm_cli.flows.unseen import is_unseen, load_world_model, refuse_unfit
+from lewm_cli.latent import LatentResult
 from lewm_cli.model import resolve_device
 from lewm_cli.plural import counted
 from lewm_cli.report import ranked_episodes, surprise_csv
@@ -33,7 +34,6 @@ from lewm_cli.store import (
     dataset_task,
     is_name,
     list_runs,
-    load_run,
     named_task,
     names_release,
     newest_run,
@@ -107,7 +107,8 @@ def surprise_run(
     there = resolve_device(device)
     if _is_video(home, dataset, actions):
         table = _read_table(dataset, actions, say)
-        loaded = _load(home, run or _choose_run(home, dataset, GENERIC, table.shape[1], say), there, external, say)
+        name = run or _choose_run(home, dataset, GENERIC, table.shape[1], say)
+        loaded = load_world_model(home, name, there, external, say)
         recording: Dataset = open_video(Path(dataset), table, say, loaded.card.inputs.framing)
         refuse_unfit(loaded, find_task(loaded.card.inputs.task) or GENERIC, recording)
     else:
@@ -198,15 +199,8 @@ def load_fitting(
     """
     width = recording.actions.shape[1]
     name = run or _choose_run(home, recording.name, dataset_task(recording), width, say)
-    loaded = _load(home, name, device, external, say)
+    loaded = load_world_model(home, name, device, external, say)
     refuse_unfit(loaded, find_task(loaded.card.inputs.task) or GENERIC, recording)
-    return loaded
-
-
-def _load(home: Home, name: str, device: "torch.device", external: ExternalWeights, say: Say) -> Run:
-    loaded = load_run(home, name, device, external=external, say=say)
-    loaded.require_world_model()
-    loaded.use_threads()
     return loaded
 
 
@@ -225,14 +219,18 @@ def try_plotting(home: Home, run: Run, plot: Path | None) -> None:
 
 
 def keep_plotted(
-    home: Home, run: Run, kind: str, result: SurpriseResult | PerturbationResult | DoseResult, plot: Path | None
+    home: Home,
+    run: Run,
+    kind: str,
+    result: SurpriseResult | PerturbationResult | DoseResult | LatentResult,
+    plot: Path | None,
 ) -> tuple[Path, Path]:
     """Stores a result and draws it, beside it unless another SVG file is named; the paths of both."""
     path = keep_result(home, run, kind, result)
-    from lewm_cli.report.plain_svg import surprise_svg  # late: matplotlib
+    from lewm_cli.report.plain_svg import result_svg  # late: matplotlib
 
     drawn_to = plot or path.with_suffix(".svg")
-    write_text(drawn_to, surprise_svg(result))
+    write_text(drawn_to, result_svg(result))
     return path, drawn_to
 
 

@@ -1,14 +1,23 @@
-"""The episodes that a run may be measured on."""
+"""The run that is measured, and the episodes that it may be measured on."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from lewm_cli.data import Dataset, require_usable
 from lewm_cli.errors import LewmError, MissingError
-from lewm_cli.store import Home, Run, Say, dataset_task
+from lewm_cli.store import ExternalWeights, Home, Run, Say, dataset_task, load_run
 from lewm_cli.suggestion import command
 from lewm_cli.tasks import GENERIC, Task, find_task
+
+
+def load_world_model(home: Home, name: str, device: torch.device, external: ExternalWeights, say: Say) -> Run:
+    """Load a run with its threads set; raises LewmError if there is none, or it is a policy."""
+    run = load_run(home, name, device, external=external, say=say)
+    run.require_world_model()
+    run.use_threads()
+    return run
 
 
 @dataclass(frozen=True)
@@ -31,15 +40,7 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Say, *,
         LewmError: no such recording, one of another task or in which frames are missing, or one that was trained on as
             a whole.
     """
-    card = run.card
-    try:
-        dataset = home.find_dataset(name or card.dataset.name, say)
-    except MissingError as error:
-        if name:
-            raise
-        trained = f"{run.name} was trained on {card.dataset.name}"
-        raise MissingError(f"{trained}, and {error}; name another one with --dataset") from error
-    refuse_unfit(run, task, dataset)
+    card, dataset = run.card, find_recording(home, run, task, name, say)
     require_usable(dataset, say)
     unseen = is_unseen(run, dataset)
     taken, held_out = np.arange(dataset.episodes), bool(unseen.all())
@@ -62,6 +63,19 @@ def find_unseen(home: Home, run: Run, task: Task, name: str | None, say: Say, *,
             + command("collect", task.name, "--episodes", 100, "--seed", 1, "--name", f"{task.name}/test")
         )
     return UnseenEpisodes(dataset, taken, held_out)
+
+
+def find_recording(home: Home, run: Run, task: Task, name: str | None, say: Say, option: str = "--dataset") -> Dataset:
+    """Find the recording of a name, or else what the run was trained on; raises LewmError if it is none of its task."""
+    try:
+        dataset = home.find_dataset(name or run.card.dataset.name, say)
+    except MissingError as error:
+        if name:
+            raise
+        trained = f"{run.name} was trained on {run.card.dataset.name}"
+        raise MissingError(f"{trained}, and {error}; name another one with {option}") from error
+    refuse_unfit(run, task, dataset)
+    return dataset
 
 
 def is_unseen(run: Run, dataset: Dataset) -> np.ndarray:

@@ -18,8 +18,8 @@ LETTERS, LINE = 76, 18
 """Of a title that have room in a line, and pixels from one line to the next."""
 
 
-def surprise_svg(result: SurpriseResult | PerturbationResult | DoseResult) -> str:
-    """Draw recorded episodes, what happens around the event, or how often a change of some size is found."""
+def result_svg(result: SurpriseResult | PerturbationResult | DoseResult | LatentResult) -> str:
+    """Draw surprise along episodes, around an event or by the size of a change; or a latent space and its maps."""
     with house_style():
         match result:
             case SurpriseResult():
@@ -28,12 +28,8 @@ def surprise_svg(result: SurpriseResult | PerturbationResult | DoseResult) -> st
                 return plain_svg(draw_perturbation(result, "event"))
             case DoseResult():
                 return plain_svg(draw_doses(result))
-
-
-def latent_svg(result: LatentResult) -> str:
-    """Draw a latent space and its maps."""
-    with house_style():
-        return plain_svg([*draw_latent(result), *draw_maps(result)])
+            case LatentResult():
+                return plain_svg([*draw_latent(result), *draw_maps(result)])
 
 
 def comparison_svg(comparison: PairedComparison) -> str:
