@@ -59,7 +59,8 @@ def encoder_of(config: TrainConfig) -> FrozenEncoder:
 
 def encoded(frames: Frames, count: int, encoder: FrozenEncoder, precision: str = "float32") -> EncodedFrames:
     done: list[int] = []
-    made = EncodedFrames.of(frames, count, encoder, PixelStats(), CPU, precision, done.append)
+    made = EncodedFrames(frames, count, encoder, PixelStats(), CPU, precision)
+    made.fill_all(done.append)
     assert sum(done) == count
     return made
 

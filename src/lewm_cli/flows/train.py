@@ -100,9 +100,9 @@ def train(
                 f"{encoded_bytes(rows, encoder) / 1e9:.2g} GB (--set data.in_memory=false encodes them at each step)"
             )
             with progress("encoding", rows, "frames") as advance:
-                encoded = EncodedFrames.of(
-                    frames, rows, encoder, card.inputs.pixels, there, job.config.optimizer.precision, advance
-                )
+                precision = job.config.optimizer.precision
+                encoded = EncodedFrames(frames, rows, encoder, card.inputs.pixels, there, precision)
+                encoded.fill_all(advance)
         elif belongs_in_memory(job.dataset, size, placement):
             with progress("reading", rows, "frames") as advance:
                 frames = MemoryFrames.of(frames, rows, advance)

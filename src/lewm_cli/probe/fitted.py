@@ -1,6 +1,6 @@
 """A linear and an MLP probe, fitted together to the same features."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -105,6 +105,10 @@ class Quantities:
         columns = tuple(slice(end - one.shape[1], end) for end, one in zip(ends, coordinates, strict=True))
         scale = Scale.of_quantities([torch.from_numpy(one[train]) for one in coordinates])
         return cls(targets, scale, columns)
+
+    def standardized(self, coordinates: Sequence[np.ndarray]) -> Tensor:
+        """Standardized coordinates (N, C) of all quantities, of those (N, C) of each."""
+        return self.scale.apply(torch.from_numpy(np.concatenate(coordinates, axis=1)))
 
     def values(self, standardized: Tensor) -> np.ndarray:
         """Values (N, K) in the units of the quantities, of coordinates (N, C)."""

@@ -141,8 +141,7 @@ def measure_open_loop(run: Run, dataset: Dataset, frames: Frames, episodes: np.n
 
 def _actual(dataset: Dataset, samples: ProbeSamples, fitted: FittedProbes, rows: np.ndarray) -> Tensor:
     """Standardized coordinates (N, C) of all quantities in some rows (N,)."""
-    coordinates = read_coordinates(dataset, samples.targets, rows, samples.frameskip)
-    return fitted.quantities.scale.apply(torch.from_numpy(np.concatenate(coordinates, axis=1)))
+    return fitted.quantities.standardized(read_coordinates(dataset, samples.targets, rows, samples.frameskip))
 
 
 def _r2(read: Tensor, actual: Tensor, shape: tuple[int, int]) -> list[float]:

@@ -66,7 +66,7 @@ def fit_probes(samples: ProbeSamples, features: Features, *, seed: int, advance:
     """
     test = samples.test
     quantities = Quantities.of(samples.targets, samples.coordinates, ~test)
-    actual = quantities.scale.apply(torch.from_numpy(np.concatenate(samples.coordinates, axis=1)))
+    actual = quantities.standardized(samples.coordinates)
     read: dict[Kind, dict[Feature, Tensor]] = {kind: {} for kind in KINDS}
     fitted = {}
     for feature, values in kinds(features).items():
@@ -92,7 +92,7 @@ def fit_fewer(
     """
     test, owners = samples.test, samples.episodes[samples.test]
     quantities = Quantities.of(samples.targets, samples.coordinates, ~test)
-    actual = quantities.scale.apply(torch.from_numpy(np.concatenate(samples.coordinates, axis=1)))
+    actual = quantities.standardized(samples.coordinates)
     found: list[list[SampleSize]] = [[] for _ in samples.targets]
     for count in sorted(frames):
         read: dict[Kind, dict[Feature, Tensor]] = {kind: {} for kind in KINDS}
@@ -216,7 +216,7 @@ def score_linear(run: Run, dataset: Dataset, frames: Frames, samples: ProbeSampl
     view = latent_view(run, recorded, samples.rows[~test], seed)
     latents = torch.cat([view(*recorded.rows(part)) for part in in_parts(samples.rows)]).double().cpu()
     quantities = Quantities.of(samples.targets, samples.coordinates, ~test)
-    actual = quantities.scale.apply(torch.from_numpy(np.concatenate(samples.coordinates, axis=1)))
+    actual = quantities.standardized(samples.coordinates)
     scale = Scale.of(latents[~test])
     weights = least_squares(scale.apply(latents[~test]), actual[~test])
     predicted = scale.apply(latents[test]) @ weights[:-1] + weights[-1]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Self
 
 import numpy as np
 import torch
@@ -44,28 +43,16 @@ class EncodedFrames:
         self.firsts = torch.empty(count, dtype=torch.int64, device=device)
         self._first_of = dict[bytes, int]()
 
-    @classmethod
-    def of(
-        cls,
-        frames: Frames,
-        count: int,
-        encoder: FrozenEncoder,
-        stats: PixelStats,
-        device: torch.device,
-        precision: str,
-        advance: Callable[[int], None],
-    ) -> Self:
-        """Encode rows 0 to before `count`; `advance` is called with the number of rows done since the last call.
+    def fill_all(self, advance: Callable[[int], None]) -> None:
+        """Encode all frames; `advance` is called with the number of rows done since the last call.
 
         Raises:
             LewmError: the recording is damaged.
         """
-        encoded = cls(frames, count, encoder, stats, device, precision)
-        for start in range(0, count, ENCODED_TOGETHER):
-            rows = np.arange(start, min(start + ENCODED_TOGETHER, count))
-            encoded.fill(rows)
+        for start in range(0, len(self.firsts), ENCODED_TOGETHER):
+            rows = np.arange(start, min(start + ENCODED_TOGETHER, len(self.firsts)))
+            self.fill(rows)
             advance(len(rows))
-        return encoded
 
     def fill(self, rows: np.ndarray) -> None:
         """Encode the frames of these rows (K,), always in the same way."""
