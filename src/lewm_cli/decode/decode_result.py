@@ -29,8 +29,7 @@ def sheet_of(frames: np.ndarray) -> np.ndarray:
     """Frames (R, C, side, side, 3) uint8 in R rows of a picture (H, W, 3), with white between them."""
     rows, columns, side = frames.shape[:3]
     spaced = np.pad(frames, ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255)
-    sheet: np.ndarray = spaced.swapaxes(1, 2).reshape(rows * (side + GAP), columns * (side + GAP), 3)[:-GAP, :-GAP]
-    return sheet
+    return spaced.swapaxes(1, 2).reshape(rows * (side + GAP), columns * (side + GAP), 3)[:-GAP, :-GAP]
 
 
 class Filmstrip(Section):

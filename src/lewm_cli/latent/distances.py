@@ -80,8 +80,7 @@ def compare_distances(
 
 
 def _apart(values: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    distances: np.ndarray = np.linalg.norm(values[pairs[0]] - values[pairs[1]], axis=1)
-    return distances
+    return np.linalg.norm(values[pairs[0]] - values[pairs[1]], axis=1)
 
 
 def _bin(low: float, high: float, latent: np.ndarray, true: np.ndarray) -> DistanceBin:

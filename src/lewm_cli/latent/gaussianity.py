@@ -83,8 +83,7 @@ def expected_statistic(knots: int = SIGReg.knots) -> float:
 
 def _directions(dimensions: int, seed: int) -> Tensor:
     drawn = torch.randn(dimensions, DIRECTIONS, generator=torch.Generator().manual_seed(seed))
-    directions: Tensor = drawn / drawn.norm(dim=0)
-    return directions
+    return drawn / drawn.norm(dim=0)
 
 
 def _one_of_each(tracks: Tracks, seed: int) -> Iterator[np.ndarray]:

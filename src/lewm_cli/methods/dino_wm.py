@@ -57,8 +57,7 @@ class DinoWM(InfoContract):
 
     def embed_actions(self, blocks: Tensor) -> Tensor:
         """Normalized action blocks (B, T, block_dim) to action embeddings (B, T, E)."""
-        embeddings: Tensor = self.extra_encoders["action"](blocks)
-        return embeddings
+        return self.extra_encoders["action"](blocks)
 
     def predict(self, emb: Tensor, act_emb: Tensor) -> Tensor:
         """Latents (B, T, D) and action embeddings (B, T, E) to the latents one step later (B, T, D)."""

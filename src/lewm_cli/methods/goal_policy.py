@@ -27,8 +27,7 @@ class GoalPolicy(GoalConditionedPolicy):
 
     def act(self, pixels: Tensor, goals: Tensor) -> Tensor:
         """Normalized current frames and goal frames (B, 3, H, W) to normalized action blocks (B, block_dim)."""
-        blocks: Tensor = self.action_predictor(self.encoder(pixels), self.encoder(goals))[:, 0]
-        return blocks
+        return self.action_predictor(self.encoder(pixels), self.encoder(goals))[:, 0]
 
     def tokens(self, frames: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
         """Frames (B, T, 3, H, W) and goals (B, 3, H, W) to their tokens (B, T, P, width) and (B, P, width)."""

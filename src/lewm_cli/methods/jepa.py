@@ -34,18 +34,15 @@ class JEPA(InfoContract):
     def embed(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
         """Normalized frames (B, T, 3, H, W) to latents (B, T, D)."""
         cls = self.encoder(pixels.flatten(0, 1))
-        latents: Tensor = self.projector(cls.unflatten(0, pixels.shape[:2]))
-        return latents
+        return self.projector(cls.unflatten(0, pixels.shape[:2]))
 
     def embed_actions(self, blocks: Tensor) -> Tensor:
         """Normalized action blocks (B, T, block_dim) to action embeddings (B, T, D)."""
-        embeddings: Tensor = self.action_encoder(blocks)
-        return embeddings
+        return self.action_encoder(blocks)
 
     def predict(self, emb: Tensor, act_emb: Tensor) -> Tensor:
         """Latents and action embeddings (B, T, D) to the latents one step later (B, T, D)."""
-        predicted: Tensor = self.pred_proj(self.predictor(emb, act_emb))
-        return predicted
+        return self.pred_proj(self.predictor(emb, act_emb))
 
     def imaginer(self, dtype: torch.dtype = torch.float32, history: int | None = None) -> Imaginer:
         """The plain rollout on `predict`, with folded weights; see `WorldModel.imaginer`."""

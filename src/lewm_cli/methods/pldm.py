@@ -95,5 +95,4 @@ def inverse_error(heads: "nn.ModuleDict", clips: "Embedded") -> "Tensor":
     import torch
 
     decoded = heads["inverse"](torch.cat([clips.latents[:, 1:], clips.latents[:, :-1]], dim=-1))
-    error: Tensor = (decoded - clips.blocks).square().mean()
-    return error
+    return (decoded - clips.blocks).square().mean()

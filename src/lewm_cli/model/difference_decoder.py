@@ -32,5 +32,4 @@ class DifferenceDecoder(nn.Module):
         x = self.queries.expand(len(condition), -1, -1)
         for layer in self.layers:
             x = layer(x, condition)
-        blocks: Tensor = self.output(self.norm(x)).flatten(1).unflatten(0, difference.shape[:-1])
-        return blocks
+        return self.output(self.norm(x)).flatten(1).unflatten(0, difference.shape[:-1])

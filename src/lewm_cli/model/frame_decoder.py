@@ -66,8 +66,7 @@ class FrameDecoder(nn.Module):
             asking = block(asking, seen)
         patches = self.paint(self.norm(asking)).unflatten(-1, (self.side, self.side, 3))
         rows = patches.unflatten(1, (self.grid, self.grid)).transpose(2, 3)
-        drawn: Tensor = self.mean + self.spread * rows.reshape(len(latents), *self.mean.shape)
-        return drawn
+        return self.mean + self.spread * rows.reshape(len(latents), *self.mean.shape)
 
 
 class CrossBlock(nn.Module):
@@ -83,5 +82,4 @@ class CrossBlock(nn.Module):
     def forward(self, asking: Tensor, seen: Tensor) -> Tensor:
         """Queries (N, P, width) and tokens (N, K, width) to queries."""
         asking = asking + self.attention(self.before(asking), seen)
-        found: Tensor = self.mlp(self.after(asking))
-        return asking + found
+        return asking + self.mlp(self.after(asking))

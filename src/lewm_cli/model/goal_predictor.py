@@ -33,10 +33,7 @@ class GoalTrunk(nn.Module):
 
     def vectors(self, tokens: Tensor, goal: Tensor) -> Tensor:
         """Tokens (B, T * P, width), frames oldest first, and the goal's (B, P, width) to vectors (B, T, width)."""
-        output: Tensor = self.transformer(
-            tokens + self.pos_embedding[:, : tokens.shape[1]], goal + self.pos_embedding_goal
-        )
-        return output
+        return self.transformer(tokens + self.pos_embedding[:, : tokens.shape[1]], goal + self.pos_embedding_goal)
 
 
 class GoalPredictor(GoalTrunk):
@@ -48,8 +45,7 @@ class GoalPredictor(GoalTrunk):
 
     def forward(self, tokens: Tensor, goal: Tensor) -> Tensor:
         """Tokens (B, T * P, width) and the goal's (B, P, width) to outputs (B, T, outputs)."""
-        output: Tensor = self.out_proj(self.vectors(tokens, goal))
-        return output
+        return self.out_proj(self.vectors(tokens, goal))
 
 
 class Critic(GoalTrunk):
@@ -65,8 +61,7 @@ class Critic(GoalTrunk):
 
     def forward(self, tokens: Tensor, actions: Tensor, goal: Tensor) -> Tensor:
         """Tokens (B, T * P, width), actions (B, T, A) and the goal's tokens (B, P, width) to values (B, T, 1)."""
-        output: Tensor = self.q_head(torch.cat([self.vectors(tokens, goal), actions], dim=-1))
-        return output
+        return self.q_head(torch.cat([self.vectors(tokens, goal), actions], dim=-1))
 
 
 class GoalTransformer(nn.Module):
@@ -93,8 +88,7 @@ class GoalTransformer(nn.Module):
             tokens = block(tokens, goal, mask)
         if not self.queries:
             tokens = tokens.view(clips, -1, self.patches, width).mean(dim=2)
-        output: Tensor = self.norm(tokens)
-        return output
+        return self.norm(tokens)
 
 
 class GoalBlock(nn.ModuleList):
@@ -103,14 +97,11 @@ class GoalBlock(nn.ModuleList):
     def forward(self, tokens: Tensor, goal: Tensor, mask: Tensor) -> Tensor:
         """(B, T * P, width) to the same, or to vectors (B, T, width) by queries."""
         attention, mlp = self
-        mixed: Tensor = attention(tokens, goal, mask)
-        output: Tensor
+        mixed = attention(tokens, goal, mask)
         if isinstance(attention, FrameAggregation):
-            output = mlp(mixed)
-        else:
-            tokens = tokens + mixed
-            output = tokens + mlp(tokens)
-        return output
+            return mlp(mixed)
+        tokens = tokens + mixed
+        return tokens + mlp(tokens)
 
 
 class GoalAttention(nn.Module):
@@ -132,8 +123,7 @@ class GoalAttention(nn.Module):
             for part in (self.to_q(asking), *self.to_kv(seen).chunk(2, dim=-1))
         )
         mixed = F.scaled_dot_product_attention(query, key, value, mask, self.dropout if self.training else 0.0)
-        output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
-        return output
+        return self.to_out(mixed.transpose(1, 2).flatten(2))
 
 
 class FrameSelfAttention(GoalAttention):

@@ -48,8 +48,7 @@ class ReachHead(nn.Module):
 
     def logits(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Logits (..., classes) of the distance from latents (..., D) to goals (..., D)."""
-        output: Tensor = self.net(torch.cat([self.scale(latents), self.scale(goal)], dim=-1))
-        return output
+        return self.net(torch.cat([self.scale(latents), self.scale(goal)], dim=-1))
 
     def forward(self, latents: Tensor, goal: Tensor) -> Tensor:
         """Model steps from latents (..., D) to goals (..., D), as (...)."""
@@ -94,8 +93,7 @@ class PositionHead(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Positions (..., K) of latents (..., D), in the unit of what was fitted."""
-        output: Tensor = self.net(self.scale(latents)) * self.unit + self.offset
-        return output
+        return self.net(self.scale(latents)) * self.unit + self.offset
 
 
 def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

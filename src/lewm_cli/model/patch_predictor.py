@@ -28,8 +28,7 @@ class PatchPredictor(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (N, T * P, width) of frames, oldest first, to the same; those of frame t are predictions of t + 1."""
-        output: Tensor = self.transformer(self.dropout(tokens + self.pos_embedding[:, : tokens.shape[1]]))
-        return output
+        return self.transformer(self.dropout(tokens + self.pos_embedding[:, : tokens.shape[1]]))
 
 
 class FrameCausalTransformer(nn.Module):
@@ -54,8 +53,7 @@ class FrameCausalTransformer(nn.Module):
             attention, mlp = layer.children()
             tokens = tokens + attention(tokens, mask)
             tokens = tokens + mlp(tokens)
-        output: Tensor = self.norm(tokens)
-        return output
+        return self.norm(tokens)
 
 
 def frame_causal_mask(patches: int, frames: int) -> Tensor:

@@ -23,8 +23,7 @@ class Predictor(nn.Module):
         Position t holds the prediction of latent t + 1, before the prediction projector.
         """
         x = self.dropout(latents + self.pos_embedding[:, : latents.shape[1]])
-        output: Tensor = self.transformer(x, actions)
-        return output
+        return self.transformer(x, actions)
 
 
 class ConditionalTransformer(nn.Module):
@@ -45,8 +44,7 @@ class ConditionalTransformer(nn.Module):
         x, condition = self.input_proj(x), self.cond_proj(condition)
         for layer in self.layers:
             x = layer(x, condition)
-        output: Tensor = self.output_proj(self.norm(x))
-        return output
+        return self.output_proj(self.norm(x))
 
 
 class ConditionalBlock(nn.Module):
@@ -70,8 +68,7 @@ class ConditionalBlock(nn.Module):
             6, dim=-1
         )
         x = x + gate_attn * self.attn(self.norm1(x) * (1 + scale_attn) + shift_attn)
-        output: Tensor = x + gate_mlp * self.mlp(self.norm2(x) * (1 + scale_mlp) + shift_mlp)
-        return output
+        return x + gate_mlp * self.mlp(self.norm2(x) * (1 + scale_mlp) + shift_mlp)
 
 
 class Attention(nn.Module):
@@ -94,8 +91,7 @@ class Attention(nn.Module):
         )
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, mask, dropout, self.causal)
-        output: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
-        return output
+        return self.to_out(mixed.transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):
@@ -114,8 +110,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, width) to the same."""
-        output: Tensor = self.net(x)
-        return output
+        return self.net(x)
 
 
 class Projector(nn.Module):
@@ -129,8 +124,7 @@ class Projector(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, input) to (B, T, output); the batch statistics are over all B * T."""
-        output: Tensor = self.net(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        return output
+        return self.net(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 class ActionEncoder(nn.Module):
@@ -147,5 +141,4 @@ class ActionEncoder(nn.Module):
 
     def forward(self, blocks: Tensor) -> Tensor:
         """(B, T, block) to (B, T, D)."""
-        output: Tensor = self.embed(self.patch_embed(blocks.transpose(1, 2)).transpose(1, 2))
-        return output
+        return self.embed(self.patch_embed(blocks.transpose(1, 2)).transpose(1, 2))

@@ -32,8 +32,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     )
     if not fast:
         return F.linear(x, weight, bias)
-    product: Tensor = _Product.apply(x, weight, bias)
-    return product
+    return _Product.apply(x, weight, bias)
 
 
 def onednn_is_faster(weight: Tensor) -> bool:
@@ -94,5 +93,4 @@ def _outer(rows: Tensor, inputs: Tensor) -> Tensor:
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     # It takes a transposed matrix as it lies, but one with gaps a thousand times slower.
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "none")
-    return product
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "none")

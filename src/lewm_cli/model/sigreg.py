@@ -41,8 +41,7 @@ class SIGReg:
         with torch.autocast(latents.device.type, enabled=False):
             directions = torch.randn(latents.shape[-1], self.num_proj, device=latents.device, generator=generator)
             projected = latents.float() @ (directions / directions.norm(dim=0))  # (T, B, directions)
-            output: Tensor = _Statistic.apply(projected, self.knots)
-            return output
+            return _Statistic.apply(projected, self.knots)
 
 
 def epps_pulley(projected: Tensor, knots: int = SIGReg.knots) -> Tensor:
@@ -59,8 +58,7 @@ def epps_pulley(projected: Tensor, knots: int = SIGReg.knots) -> Tensor:
         (T, directions)
     """
     _, distance, _, weights = _compare(projected, knots)
-    statistics: Tensor = distance.square().sum(dim=2) @ weights * projected.shape[1]
-    return statistics
+    return distance.square().sum(dim=2) @ weights * projected.shape[1]
 
 
 def _compare(projected: Tensor, knots: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

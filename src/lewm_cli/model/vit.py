@@ -60,24 +60,19 @@ class VisionTransformer(nn.Module):
             x = self._through(layer, x, x.shape[1])
         # Nothing reads the patches after the last block, so it computes the CLS token alone.
         x = self._through(last, x, 1)
-        output: Tensor = self.layernorm(x[:, 0])
-        return output
+        return self.layernorm(x[:, 0])
 
     def tokens(self, pixels: Tensor) -> Tensor:
         """Encode normalized frames (N, 3, H, W) to the tokens (N, P, width) of all patches, without CLS."""
         x = self.embeddings(pixels)
         for layer in self.layers:
             x = self._through(layer, x, x.shape[1])
-        output: Tensor = self.layernorm(x)[:, 1:]
-        return output
+        return self.layernorm(x)[:, 1:]
 
     def _through(self, layer: nn.Module, x: Tensor, wanted: int) -> Tensor:
-        output: Tensor
         if self.checkpointing and torch.is_grad_enabled():
-            output = checkpoint(layer, x, wanted, use_reentrant=False, preserve_rng_state=False)  # nothing is random
-        else:
-            output = layer(x, wanted)
-        return output
+            return checkpoint(layer, x, wanted, use_reentrant=False, preserve_rng_state=False)  # nothing is random
+        return layer(x, wanted)
 
 
 class Embeddings(nn.Module):
@@ -133,7 +128,7 @@ class EncoderBlock(nn.Module):
         normed = self.layernorm_before(x)
         seen = self.attention(normed[:, :wanted], normed)
         x = x[:, :wanted] + (self.layer_scale1(seen) if self.layer_scale1 else seen)
-        found: Tensor = self.mlp(self.layernorm_after(x))
+        found = self.mlp(self.layernorm_after(x))
         return x + (self.layer_scale2(found) if self.layer_scale2 else found)
 
 
@@ -167,8 +162,7 @@ class SelfAttention(nn.Module):
             for projection, x in ((self.q_proj, asking), (self.k_proj, seen), (self.v_proj, seen))
         )
         mixed = attention(query, key, value)
-        output: Tensor = self.o_proj(mixed.transpose(1, 2).flatten(2))
-        return output
+        return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
 
 class EncoderMLP(nn.Module):
@@ -181,8 +175,7 @@ class EncoderMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, width) to the same."""
-        output: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return output
+        return self.fc2(F.gelu(self.fc1(x)))
 
 
 def _initialize(module: nn.Module) -> None:

@@ -84,9 +84,7 @@ class Probes:
     def read(self, features: Tensor, kind: Kind) -> Tensor:
         """Coordinates (N, C) that one of them reads from features (N, D)."""
         inputs = self.inputs.apply(features.double())
-        read: Tensor
-        read = _with_intercept(inputs) @ self.weights if kind == "linear" else self.network(inputs.float()).double()
-        return read
+        return _with_intercept(inputs) @ self.weights if kind == "linear" else self.network(inputs.float()).double()
 
 
 @dataclass(frozen=True)
@@ -128,8 +126,7 @@ def least_squares(inputs: Tensor, targets: Tensor) -> Tensor:
 
     Directions in which inputs, computed in float32, vary by no more than rounding are left out.
     """
-    solution: Tensor = torch.linalg.lstsq(_with_intercept(inputs), targets, rcond=FLOAT32, driver="gelsd").solution
-    return solution
+    return torch.linalg.lstsq(_with_intercept(inputs), targets, rcond=FLOAT32, driver="gelsd").solution
 
 
 def _with_intercept(inputs: Tensor) -> Tensor:

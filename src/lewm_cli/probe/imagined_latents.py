@@ -148,5 +148,4 @@ def _r2(read: Tensor, actual: Tensor, shape: tuple[int, int]) -> list[float]:
     """R2 at each horizon, of coordinates (N * H, C) of N stretches over H steps."""
     ours, true = (one.reshape(*shape, -1) for one in (read, actual))
     spread = (true - true.mean(dim=0)).square().sum(dim=(0, 2)).clamp_min(1e-12)
-    explained: list[float] = (1 - (ours - true).square().sum(dim=(0, 2)) / spread).tolist()
-    return explained
+    return (1 - (ours - true).square().sum(dim=(0, 2)) / spread).tolist()

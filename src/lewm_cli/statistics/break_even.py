@@ -45,5 +45,4 @@ class BreakEven(Section):
 def _first(errors: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """The first step (R,), from 1, at which errors (R, H) are no lower than the reference; H + 1 if at none."""
     even = errors >= (1 - LEAST_GAIN) * reference
-    first: np.ndarray = np.where(even.any(axis=1), even.argmax(axis=1), errors.shape[1]) + 1
-    return first
+    return np.where(even.any(axis=1), even.argmax(axis=1), errors.shape[1]) + 1

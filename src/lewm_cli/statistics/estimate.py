@@ -68,11 +68,9 @@ def estimate_r2(predicted: np.ndarray, actual: np.ndarray, episodes: np.ndarray,
 
 def _variance(sums: np.ndarray) -> np.ndarray:
     *totals, count, squares, _ = sums
-    variance: np.ndarray = squares / count - sum((total / count) ** 2 for total in totals)
-    return variance
+    return squares / count - sum((total / count) ** 2 for total in totals)
 
 
 def _r2(sums: np.ndarray) -> np.ndarray:
     *_, count, _, errors = sums
-    explained: np.ndarray = 1 - errors / count / np.maximum(_variance(sums), 1e-12)
-    return explained
+    return 1 - errors / count / np.maximum(_variance(sums), 1e-12)

@@ -149,8 +149,7 @@ def _mean_gains(pairs: np.ndarray, gained: np.ndarray) -> np.ndarray:
     total = int(episodes.sum())
     generator = np.random.default_rng(0)  # the same outcomes give the same interval
     drawn = generator.multinomial(total, episodes / total, RESAMPLES // 2)
-    means: np.ndarray = (drawn @ kind_gained) / (drawn @ kind_pairs)
-    return means
+    return (drawn @ kind_gained) / (drawn @ kind_pairs)
 
 
 def _points(share: float) -> str:

@@ -52,5 +52,4 @@ def _of_others(lows: Coarse) -> Coarse:
     """For every row (E, P) the minimum of all other rows; 255 where there is no other."""
     padded = np.concatenate([lows, np.full((1, lows.shape[1]), 255, np.uint8)])
     lowest, second = np.partition(padded, 1, axis=0)[:2]
-    others: Coarse = np.where(lows == lowest, second, lowest)
-    return others
+    return np.where(lows == lowest, second, lowest)

@@ -166,8 +166,7 @@ def _matched(simulator: Simulator, scene: Scene, untouched: Film, generator: np.
         frame, mask = plain[step].astype(float), masks[step]
         where = ndimage.binary_dilation(mask, iterations=grown) if grown else mask
         frame[where] += strength * (color - frame[where])
-        shown: np.ndarray = np.rint(frame).astype(np.uint8)
-        return shown
+        return np.rint(frame).astype(np.uint8)
 
     def difference(grown: int, strength: float) -> float:
         return pixel_difference(painted(event, grown, strength), plain[event])

@@ -213,8 +213,7 @@ class Trainer:
 
     def _chosen(self, batches: ClipBatches, count: int) -> list[int]:
         # Mixed: neighbors are alike, and a batch of neighbors is no sample of the whole.
-        chosen: list[int] = np.random.default_rng(0).permutation(len(batches))[:count].tolist()
-        return chosen
+        return np.random.default_rng(0).permutation(len(batches))[:count].tolist()
 
     def _spread(self, batches: ClipBatches, count: int) -> Iterator[Batch]:
         chosen = self._chosen(batches, count)
