@@ -2,5 +2,3 @@
 
 from lewm_cli.decode.decode_result import GAP, SHOWN, DecodeResult, Filmstrip, Shown, StepScore, sheet_of
 from lewm_cli.decode.imagined_frames import measure_decoding
-
-__all__ = ["GAP", "SHOWN", "DecodeResult", "Filmstrip", "Shown", "StepScore", "measure_decoding", "sheet_of"]

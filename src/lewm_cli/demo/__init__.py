@@ -11,15 +11,3 @@ if TYPE_CHECKING:
     from lewm_cli.store.onnx_export import ModelParts, export_parts
 else:
     __getattr__ = lazy_names(__name__)
-
-__all__ = [
-    "LatentAxes",
-    "LiveEpisode",
-    "LiveModel",
-    "ModelParts",
-    "export_parts",
-    "fits_a_page",
-    "serve",
-    "try_port",
-    "tworoom_frames",
-]

@@ -3,5 +3,3 @@
 from lewm_cli.latent.latent_result import ENCODERS, Encoder, LatentResult, LatentScores
 from lewm_cli.latent.measuring import measure_latent
 from lewm_cli.latent.tracks import draw_tracks
-
-__all__ = ["ENCODERS", "Encoder", "LatentResult", "LatentScores", "draw_tracks", "measure_latent"]

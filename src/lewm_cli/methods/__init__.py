@@ -15,19 +15,3 @@ if TYPE_CHECKING:
     from lewm_cli.methods.train_config import TrainConfig
 else:
     __getattr__ = lazy_names(__name__)
-
-__all__ = [
-    "DEFAULT",
-    "JEPA",
-    "METHODS",
-    "Embedded",
-    "InfoContract",
-    "Loss",
-    "Objective",
-    "Phase",
-    "Provenance",
-    "RunCard",
-    "Term",
-    "TrainConfig",
-    "Validated",
-]

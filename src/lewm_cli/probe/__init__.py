@@ -6,33 +6,3 @@ from lewm_cli.probe.probe_result import FEATURES, SIZED, Feature, ProbeResult, S
 from lewm_cli.probe.probes import FittedProbes, fit_fewer, fit_probes, kinds, score_linear, score_probes
 from lewm_cli.probe.published import PUBLISHED, SOURCE, PaperRow, PaperScores
 from lewm_cli.probe.samples import ProbeSamples, draw_samples, encode, rows_before
-
-__all__ = [
-    "FEATURES",
-    "PUBLISHED",
-    "SIZED",
-    "SOURCE",
-    "SOURCES",
-    "Feature",
-    "FittedProbes",
-    "Imagination",
-    "ImaginedTarget",
-    "OpenLoop",
-    "PaperRow",
-    "PaperScores",
-    "ProbeResult",
-    "ProbeSamples",
-    "SampleSize",
-    "Source",
-    "TargetResult",
-    "draw_samples",
-    "encode",
-    "fit_fewer",
-    "fit_probes",
-    "kinds",
-    "measure_open_loop",
-    "probe_imagination",
-    "rows_before",
-    "score_linear",
-    "score_probes",
-]

@@ -4,5 +4,3 @@ from lewm_cli.statistics.bootstrap import percentile_interval
 from lewm_cli.statistics.break_even import BreakEven
 from lewm_cli.statistics.estimate import Estimate, estimate_r2
 from lewm_cli.statistics.rate import Difference, Rate, holm
-
-__all__ = ["BreakEven", "Difference", "Estimate", "Rate", "estimate_r2", "holm", "percentile_interval"]
