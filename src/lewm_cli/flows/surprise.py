@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lewm_cli.data import (
-    Dataset,
-    DecodedFrames,
-    holds_frames,
-    open_video,
-    read_actions,
-    require_usable,
-)
+from lewm_cli.data import Dataset, DecodedFrames, holds_frames, open_video, read_actions, require_usable
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.files import try_writing, write_text
 from lewm_cli.flows import Progress
