@@ -5,11 +5,7 @@ from lewm_cli.cli import options
 EXAMPLES = options.examples("lewm doctor", "lewm doctor --home /data/worlds", "lewm doctor --json > machine.json")
 
 
-def command(
-    home: options.Home = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:
+def command(home: options.Home = None, json: options.Json = False, quiet: options.Quiet = False) -> None:
     """Say what works on this machine, what does not, and what to type; exit code 1 if TwoRoom cannot work."""
     from lewm_cli.doctor import check_imports, check_machine
     from lewm_cli.errors import LewmError

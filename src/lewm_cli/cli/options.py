@@ -59,9 +59,7 @@ Run = Annotated[str, argument("Run name, like tworoom/delta.", completion.runs)]
 Home = Annotated[
     Path | None,
     option(
-        "Folder that takes the writes and is searched first.",
-        "$STABLEWM_HOME or ~/.stable-wm",
-        callback=remember_home,
+        "Folder that takes the writes and is searched first.", "$STABLEWM_HOME or ~/.stable-wm", callback=remember_home
     ),
 ]
 Json = Annotated[bool, option("Print the result as JSON on stdout.", name="--json")]

@@ -10,9 +10,7 @@ from lewm_cli.cli import completion, options
 from lewm_cli.cli.options import argument, option
 
 EXAMPLES = options.examples(
-    "lewm rm tworoom/delta-2",
-    "lewm rm tworoom/delta tworoom/demos --dry-run",
-    "lewm rm tworoom/demos --dataset --yes",
+    "lewm rm tworoom/delta-2", "lewm rm tworoom/delta tworoom/demos --dry-run", "lewm rm tworoom/demos --dataset --yes"
 )
 
 

@@ -122,12 +122,7 @@ def _surveyed(request: ImportRequest, say: Say, progress: Progress, *, download:
 
 
 def _imported(
-    path: Path,
-    request: ImportRequest,
-    found: Survey,
-    workers: int,
-    say: Say,
-    progress: Progress,
+    path: Path, request: ImportRequest, found: Survey, workers: int, say: Say, progress: Progress
 ) -> Finished:
     source, folder = found.source, half_done(path, "import")
     conversion = Conversion(found, request.asked, folder, request.skip_damaged)

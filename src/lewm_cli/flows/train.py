@@ -45,12 +45,7 @@ from lewm_cli.train import (
 
 
 def train(
-    home: Home,
-    request: TrainingRequest,
-    *,
-    listeners: tuple[Listener, ...],
-    say: Say,
-    progress: Progress,
+    home: Home, request: TrainingRequest, *, listeners: tuple[Listener, ...], say: Say, progress: Progress
 ) -> TrainingFinished:
     """Train to the end.
 

@@ -134,9 +134,7 @@ class ActionEncoder(nn.Module):
         super().__init__()
         self.patch_embed = nn.Conv1d(block_dim, config.smoothed, kernel_size=1)
         self.embed = nn.Sequential(
-            Linear(config.smoothed, config.expansion * latent),
-            nn.SiLU(),
-            Linear(config.expansion * latent, latent),
+            Linear(config.smoothed, config.expansion * latent), nn.SiLU(), Linear(config.expansion * latent, latent)
         )
 
     def forward(self, blocks: Tensor) -> Tensor:

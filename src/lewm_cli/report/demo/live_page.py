@@ -17,10 +17,7 @@ RUNTIME = FOLDER / "runtime"
 """ONNX Runtime Web, which `scripts/runtime` puts there when lewm-cli is built."""
 
 RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
-GPU_FILES = {
-    "/webgpu.mjs": "ort.webgpu.bundle.min.mjs",
-    "/webgpu.wasm": "ort-wasm-simd-threaded.asyncify.wasm",
-}
+GPU_FILES = {"/webgpu.mjs": "ort.webgpu.bundle.min.mjs", "/webgpu.wasm": "ort-wasm-simd-threaded.asyncify.wasm"}
 """With WebGPU it weighs 27 MB: a page that is served asks for these paths where there is a GPU."""
 
 LICENSE = "LICENSE"
