@@ -4,7 +4,7 @@ from rich.console import RenderableType
 
 from lewm_cli.decode import SHOWN, DecodeResult
 from lewm_cli.report.numbers import percent
-from lewm_cli.report.pieces import plain_table
+from lewm_cli.report.pieces import measured_on, plain_table
 
 COLUMNS = 5
 """Model steps in a table, at most; the stored result holds all."""
@@ -12,10 +12,8 @@ COLUMNS = 5
 
 def decode_tables(result: DecodeResult) -> list[RenderableType]:
     """Show how alike imagined and recorded frames are, some model steps ahead, beside limit and floors."""
-    seen = "episodes never trained on" if result.held_out else "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON"
     steps = sorted({round(1 + k * (result.horizon - 1) / (COLUMNS - 1)) for k in range(COLUMNS)})
-    title = f"{result.run} on {result.dataset.name}, {seen}"
-    table = plain_table("model steps ahead", "frame", *map(str, steps), title=title, padding=(0, 1, 0, 0))
+    table = plain_table("model steps ahead", "frame", *map(str, steps), title=measured_on(result), padding=(0, 1, 0, 0))
     measures = {
         "PSNR, dB": lambda score: f"{score.likeness.psnr.value:.1f}",
         "  where changed": lambda score: f"{score.changed.value:.1f}" if score.changed else "",

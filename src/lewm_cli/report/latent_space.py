@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from lewm_cli.latent import LatentResult
 from lewm_cli.plural import counted
 from lewm_cli.report.numbers import decimals, number, percent
-from lewm_cli.report.pieces import plain_table
+from lewm_cli.report.pieces import measured_on, plain_table
 from lewm_cli.statistics import Estimate
 
 SHAPE, CORRELATION = "Epps-Pulley, shape", "distance correlation"
@@ -78,10 +78,9 @@ def latent_lines(result: LatentResult) -> Iterator[LatentLine]:
 
 def latent_tables(result: LatentResult) -> list[RenderableType]:
     """One row per number: the model's, that of an untrained encoder, and what it means."""
-    seen = "episodes never trained on" if result.held_out else "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON"
     table = plain_table(
         *("latent space", "model", "untrained", "beside it"),
-        title=f"{result.run} on {result.dataset.name}, {seen}",
+        title=measured_on(result),
         padding=(0, 1, 0, 0),
         fold=(3,),
     )

@@ -9,7 +9,7 @@ from lewm_cli.offline import ActionRanking, GoalRetrieval, OfflineResult, Predic
 from lewm_cli.offline.offline_result import CHANCE, FIVE, Drawn
 from lewm_cli.plural import counted
 from lewm_cli.report.numbers import brackets, decimals, number, percent
-from lewm_cli.report.pieces import plain_table
+from lewm_cli.report.pieces import measured_on, plain_table
 from lewm_cli.report.probing import shown_horizons
 from lewm_cli.statistics import Estimate
 
@@ -20,8 +20,7 @@ PADDING = (0, 1, 0, 0)  # narrow enough for 80 columns
 
 def offline_tables(result: OfflineResult) -> list[RenderableType]:
     """Prediction, ranking and retrieval, each beside chance and floors; then the verdict."""
-    seen = "episodes never trained on" if result.held_out else "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON"
-    tables: list[RenderableType] = [f"{result.run} on {result.dataset.name}, {seen}"]
+    tables: list[RenderableType] = [measured_on(result)]
     if result.errors:
         tables += [*_prediction_tables(result, result.errors), ""]
     tables += _ranking_tables(result)

@@ -14,6 +14,7 @@ from lewm_cli.report.numbers import number, setting
 if TYPE_CHECKING:
     from lewm_cli.control import ImaginedPlan
     from lewm_cli.evaluate import EvalResult, GoalImageResult
+    from lewm_cli.store import Measurement
 
 Tree = dict[str, Any]
 """Plain values, for --json."""
@@ -43,6 +44,12 @@ def framed_table(title: str, *headings: str, fold: Sequence[int] | None = None) 
     """A table with frames; the text of all columns may be broken if `fold` is not given."""
     folds = range(len(headings)) if fold is None else fold
     return plain_table(*headings, fold=folds, title=title, box=box.HEAVY_HEAD, show_edge=True, pad_edge=True)
+
+
+def measured_on(result: "Measurement") -> str:
+    """Says which run was measured on what."""
+    seen = "episodes never trained on" if result.held_out else "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON"
+    return f"{result.run} on {result.dataset.name}, {seen}"
 
 
 def facts_table(title: str) -> Table:

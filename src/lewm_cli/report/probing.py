@@ -18,7 +18,7 @@ from lewm_cli.probe import (
     Source,
 )
 from lewm_cli.report.numbers import number
-from lewm_cli.report.pieces import plain_table
+from lewm_cli.report.pieces import measured_on, plain_table
 
 TITLES: dict[Feature, str] = {
     "model": "model",
@@ -42,9 +42,8 @@ def probe_tables(result: ProbeResult, *, paper: bool = False) -> list[Renderable
     Args:
         paper: add the paper's scores of the task, of which there are some.
     """
-    seen = "episodes never trained on" if result.held_out else "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON"
     headings = ("quantity, features", "linear R2", "MLP R2", "error")
-    table = plain_table(*headings, fold=(0,), title=f"{result.run} on {result.dataset.name}, {seen}")
+    table = plain_table(*headings, fold=(0,), title=measured_on(result))
     for target in result.targets:
         table.add_row(with_unit(target.name, target.unit))
         features = [feature for feature in FEATURES if feature in target.mlp]
@@ -162,7 +161,6 @@ def with_unit(name: str, unit: str) -> str:
 
 def head_tables(fit: HeadFit) -> list[RenderableType]:
     """Shows how good a head is on episodes that it was not fitted to, beside its references."""
-    seen = "episodes never trained on" if fit.held_out else "EPISODES THE MODEL MAY HAVE BEEN TRAINED ON"
     headings, *rows = fit.table
     table = plain_table(*headings)
     for row in rows:
@@ -171,4 +169,4 @@ def head_tables(fit: HeadFit) -> list[RenderableType]:
         f"Fitted to {fit.fitted_frames:,} frames of {fit.fitted_episodes:,} episodes in {fit.seconds:.0f} s,\n"
         f"tested on {fit.tested_episodes:,} others; 95 % intervals over these."
     )
-    return [f"{fit.run} on {fit.dataset.name}, {seen}", table, "\n".join((tested, *fit.remarks))]
+    return [measured_on(fit), table, "\n".join((tested, *fit.remarks))]
