@@ -29,6 +29,7 @@ from lewm_cli.diagnose.film_result import Frames
 from lewm_cli.diagnose.plan_recorder import PlanRecorder, spread
 from lewm_cli.evaluate import EpisodeResult, EvalResult, pair_seed
 from lewm_cli.flows.evaluate import evaluate_run
+from lewm_cli.flows.planned import EvalRequest
 from lewm_cli.heads import Points, UmapEmbedding
 from lewm_cli.plan import LatentCost, Problem
 from lewm_cli.plan.cem import CEM
@@ -163,10 +164,10 @@ def world(trained: Path, other_demos: Path, tmp_path_factory: pytest.TempPathFac
 def filmed(world: Home) -> Filmed:
     said: list[str] = []
     settings = (Layer("the test", {"planner": PLANNER, "pairs": 6}),)
-    given = {"dataset": "tworoom/test", "settings": settings, "device": "cpu", "record": 3}
+    request = EvalRequest("tworoom/test", settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "umap", None)
-        (done,) = evaluate_run(world, RUN, said.append, silent, **given)
+        (done,) = evaluate_run(world, RUN, request, said.append, silent, record=3, device="cpu")
     (path,) = done.path.parent.glob("films-*.json")
     assert path == done.films
     films = FilmResult.model_validate_json(path.read_text(encoding="utf-8"))

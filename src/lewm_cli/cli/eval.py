@@ -194,6 +194,7 @@ def command(
     if not goal_image:
         early.check_protocol(where, run, protocol, of_protocol, references=references)
     from lewm_cli.flows.evaluate import drive_run, evaluate_run
+    from lewm_cli.flows.planned import EvalRequest
     from lewm_cli.report import VideoFolder, evaluation_tables, goal_image_tables
 
     videos = VideoFolder(video, output.say) if video else None
@@ -213,11 +214,7 @@ def command(
         )
         output.result(driven.model_dump(mode="json"), lambda: goal_image_tables(driven))
     else:
-        evaluated = evaluate_run(
-            where,
-            run,
-            output.say,
-            output.progress,
+        request = EvalRequest(
             dataset=dataset,
             settings=of_protocol,
             protocol=protocol,
@@ -225,11 +222,18 @@ def command(
             seeds=seeds,
             offsets=ahead,
             references=about_references if references else None,
+            resume=resume,
+            plain=plain,
+        )
+        evaluated = evaluate_run(
+            where,
+            run,
+            request,
+            output.say,
+            output.progress,
             record=record,
             video=videos,
             workers=workers,
-            resume=resume,
-            plain=plain,
             device=device,
             external=external,
         )

@@ -39,7 +39,7 @@ from lewm_cli.evaluate import (
 from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.flows.anchors import prepare_anchors, refuse_retrieved
 from lewm_cli.flows.improved import count_chosen_by, improved_planner
-from lewm_cli.flows.planned import Planned, find_planned
+from lewm_cli.flows.planned import EvalRequest, Planned, find_planned
 from lewm_cli.flows.results import Evaluated, find_evaluation, keep_result, results_folder, try_keeping
 from lewm_cli.model import resolve_device
 from lewm_cli.plural import counted
@@ -53,21 +53,13 @@ from lewm_cli.workers import available_cores
 def evaluate_run(
     home: Home,
     name: str,
+    request: EvalRequest,
     say: Say,
     progress: Progress,
     *,
-    dataset: str | None = None,
-    settings: tuple[Layer, ...] = (),
-    protocol: str | None = None,
-    manifest: Path | None = None,
-    seeds: int = 1,
-    offsets: tuple[int, ...] = (),
-    references: tuple[Layer, ...] | None = None,
     record: int = 4,
     video: Callable[[Film], None] | None = None,
     workers: int | None = None,
-    resume: bool = False,
-    plain: bool = False,
     device: str = "auto",
     external: ExternalWeights = NO_OPTIONS,
 ) -> list[Evaluated]:
@@ -76,18 +68,10 @@ def evaluate_run(
     Returns every result and its file. The first offset is stored last: pages and tables show the newest result.
 
     Args:
-        dataset: where starts and goals come from; that of the manifest if not given, or what the run was trained on.
-        protocol: name of one of the task's; `heldout` if not given and that can be kept, else `release`.
-        manifest: file of pairs, written if it does not exist.
-        seeds: how often the same pairs are planned for, each time with another seed.
-        offsets: environment steps from start to goal, each evaluated; the protocol's if not given.
-        references: settings of the references that are measured on the same pairs; None measures none.
         record: pairs of the first offset and seed whose frames and plans are kept for `lewm view` and the page; none of
             a policy, which has no plans.
         video: takes what the camera saw, pair by pair, of the first offset and seed.
         workers: processes that simulate, 1 for none but this one; all cores if not given. Does not change the result.
-        resume: go on from the episodes that an interrupted evaluation of the same pairs has finished.
-        plain: plan as the protocol says, whatever `lewm improve` chose.
 
     Raises:
         UsageError: a protocol that is not there, or cannot mean anything.
@@ -101,22 +85,8 @@ def evaluate_run(
     run = load_run(home, name, on, external=external, say=say)
     instead = command("eval", run.name, "--offline")
     task = simulated_task(run, f"it cannot act; measure it on recorded episodes: {instead}")
-    config = None if references is None else find_references(task, references)
-    planned = find_planned(
-        home,
-        run,
-        task,
-        say,
-        dataset=dataset,
-        settings=settings,
-        protocol=protocol,
-        manifest=manifest,
-        seeds=seeds,
-        offsets=offsets,
-        references=config is not None,
-        resume=resume,
-        plain=plain,
-    )
+    config = None if request.references is None else find_references(task, request.references)
+    planned = find_planned(home, run, task, request, say)
     if run.card.unusable:
         say(f"note: {run.card.unusable}")
     made = run.card.provenance
@@ -129,7 +99,7 @@ def evaluate_run(
     if planner := planned[0].protocol.planner:
         find_objective(run, planner)
         every = [pair for one in planned for pair in one.pairs]
-        if not plain and (known := count_chosen_by(home, run, every, planned[0].dataset)):
+        if not request.plain and (known := count_chosen_by(home, run, every, planned[0].dataset)):
             say(
                 f"note: lewm improve chose the planner by {counted(known, 'episode')} of these, so the rate may be a "
                 "little too good; --dataset with another recording measures without that"
@@ -149,8 +119,8 @@ def evaluate_run(
     if config is None:  # where there are references, one pair alone keeps all workers busy
         workers = min(workers, max(len(one.pairs) for one in planned))
     with simulator_pool(task, workers, say) as pool, ExitStack() as opened:
-        several = seeds * len(planned) > 1
-        work = _Evaluation(home, run, task, seeds, several, config, resume, pool, opened, say, progress)
+        several = request.seeds * len(planned) > 1
+        work = _Evaluation(home, run, task, request.seeds, several, config, request.resume, pool, opened, say, progress)
         with stopped_with(lambda: work.kept(planned)):
             stored = [work.measure(one, video if one is planned[0] else None) for one in reversed(planned)][::-1]
             if planner:

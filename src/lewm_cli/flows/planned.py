@@ -33,6 +33,32 @@ from lewm_cli.tasks import Task
 
 
 @dataclass(frozen=True)
+class EvalRequest:
+    """An evaluation that is asked for, as the options of `lewm eval` say it.
+
+    Args:
+        dataset: where starts and goals come from; that of the manifest if not given, or what the run was trained on.
+        protocol: name of one of the task's; `heldout` if not given and that can be kept, else `release`.
+        manifest: file of pairs, written if it does not exist.
+        seeds: how often the same pairs are planned for, each time with another seed.
+        offsets: environment steps from start to goal, each evaluated; the protocol's if not given.
+        references: settings of the references that are measured on the same pairs; None measures none.
+        resume: go on from the episodes that an interrupted evaluation of the same pairs has finished.
+        plain: plan as the protocol says, whatever `lewm improve` chose.
+    """
+
+    dataset: str | None = None
+    settings: tuple[Layer, ...] = ()
+    protocol: str | None = None
+    manifest: Path | None = None
+    seeds: int = 1
+    offsets: tuple[int, ...] = ()
+    references: tuple[Layer, ...] | None = None
+    resume: bool = False
+    plain: bool = False
+
+
+@dataclass(frozen=True)
 class Planned:
     """Pairs to plan for, their manifest if one holds them, and how success on them is measured."""
 
@@ -51,36 +77,22 @@ class Planned:
         return replace(self, protocol=self.protocol.model_copy(update=change))
 
 
-def find_planned(
-    home: Home,
-    run: Run,
-    task: Task,
-    say: Say,
-    *,
-    dataset: str | None,
-    settings: tuple[Layer, ...],
-    protocol: str | None,
-    manifest: Path | None,
-    seeds: int,
-    offsets: tuple[int, ...],
-    references: bool,
-    resume: bool,
-    plain: bool,
-) -> list[Planned]:
-    """Choose protocol and pairs, one set of them for every offset; arguments and errors are those of `evaluate_run`."""
-    if manifest and offsets:
+def find_planned(home: Home, run: Run, task: Task, request: EvalRequest, say: Say) -> list[Planned]:
+    """Choose protocol and pairs, one set of them for every offset; errors are those of `evaluate_run`."""
+    manifest, seeds, references = request.manifest, request.seeds, request.references is not None
+    if manifest and request.offsets:
         raise UsageError("--manifest holds pairs of one offset; leave --offsets out, or --manifest")
     if references and seeds > 1:
         raise UsageError("--references are of one seed of planning; leave --seeds out, or --references")
     if not isinstance(run.model, WorldModel):
-        refuse_planning(f"{run.name} is a policy: it", settings, references=references)
-    acts_alone = any(layer.tree.get("actor") == "prior" for layer in settings)
-    settings = (*improved_planner(home, run, say, plain=plain or acts_alone), *settings)
+        refuse_planning(f"{run.name} is a policy: it", request.settings, references=references)
+    acts_alone = any(layer.tree.get("actor") == "prior" for layer in request.settings)
+    settings = (*improved_planner(home, run, say, plain=request.plain or acts_alone), *request.settings)
     stored = read_manifest(manifest) if manifest and manifest.exists() else None
-    found = find_protocol(task, protocol or HELD_OUT, settings)
-    name = dataset or (stored.dataset.name if stored else None)
+    found = find_protocol(task, request.protocol or HELD_OUT, settings)
+    name = request.dataset or (stored.dataset.name if stored else None)
     among = find_unseen(home, run, task, name, say, every=found.episodes == "all")
-    if protocol is None and found.episodes == "unseen" and not among.held_out:
+    if request.protocol is None and found.episodes == "unseen" and not among.held_out:
         found = find_protocol(task, RELEASE, settings)
     say(f"protocol: {found}, {found.purpose}")
     if found.actor == "prior":
@@ -94,13 +106,15 @@ def find_planned(
             "of them out"
         )
     ratio = found.budget / found.offset  # steps allowed for each step to the goal
-    layers = [Layer("--offsets", {"offset": offset, "budget": max(1, round(ratio * offset))}) for offset in offsets]
+    layers = [
+        Layer("--offsets", {"offset": offset, "budget": max(1, round(ratio * offset))}) for offset in request.offsets
+    ]
     protocols = [find_protocol(task, found.name, (*settings, layer)) for layer in layers] or [found]
     planner = found.planner and settle_planner(run, found.planner)
     planned = [
         _plan(run, task, among, one.model_copy(update={"planner": planner}), manifest, stored, say) for one in protocols
     ]
-    if resume and planner and found.planning.precision == "auto":
+    if request.resume and planner and found.planning.precision == "auto":
         return _as_begun(home, run, planned, seeds)
     return planned
 

@@ -13,6 +13,7 @@ from lewm_cli.flows import Progress, stopped_with
 from lewm_cli.flows.collect import collect
 from lewm_cli.flows.evaluate import evaluate_run
 from lewm_cli.flows.perturb import PERTURBED_EPISODES, perturb_run
+from lewm_cli.flows.planned import EvalRequest
 from lewm_cli.flows.probe import PROBED_FRAMES, probe_run
 from lewm_cli.flows.report import Page, draw_page
 from lewm_cli.flows.results import stored_results
@@ -93,9 +94,9 @@ def _measure(home: Home, size: QuickstartSize, device: str, say: Say, progress: 
     if not results.of(EvalResult) or not results.of(FilmResult):
         say(f"planning from {size.pairs} recorded starts to recorded goals")
         begun = any(RunFiles(home.run_stem(RUN)).results.glob("eval-*.journal"))
-        evaluate = partial(evaluate_run, home, RUN, say, progress, dataset=TEST, protocol=HELD_OUT, device=device)
+        request = EvalRequest(TEST, settings=_pairs(size), protocol=HELD_OUT, resume=begun)
         # In this process: the perturbations below need a simulator here, and importing it takes longest.
-        evaluate(settings=_pairs(size), workers=1, resume=begun)
+        evaluate_run(home, RUN, request, say, progress, workers=1, device=device)
     if not results.of(ProbeResult):
         say("probing what the latents know")
         probe_run(home, RUN, say, progress, dataset=TEST, frames=size.frames, seed=SEED, device=device)

@@ -220,21 +220,25 @@ def evaluate(
             )
             return measured
         from lewm_cli.flows.evaluate import evaluate_run
+        from lewm_cli.flows.planned import EvalRequest
 
-        (evaluated,) = evaluate_run(
-            run.home,
-            run.name,
-            output.say,
-            output.progress,
+        request = EvalRequest(
             dataset=recording,
             settings=tuple(layers),
             protocol=protocol,
             manifest=Path(manifest) if manifest else None,
             seeds=seeds,
-            record=record,
-            workers=workers,
             resume=resume,
             plain=plain,
+        )
+        (evaluated,) = evaluate_run(
+            run.home,
+            run.name,
+            request,
+            output.say,
+            output.progress,
+            record=record,
+            workers=workers,
             device=device,
             external=run.external,
         )
