@@ -66,7 +66,8 @@ def measure(method: str, rounds: int) -> list[Cost]:
     learner = Learner(config, inputs, type(config.objective).network(config.model, inputs.block_dim), CPU)
     encoder = learner.model.encoder
     assert isinstance(encoder, FrozenEncoder)
-    known = EncodedFrames.of(frames, ROWS, encoder, inputs.pixels, CPU, "float32", lambda done: None)
+    known = EncodedFrames(frames, ROWS, encoder, inputs.pixels, CPU, "float32")
+    known.fill_all(lambda done: None)
     length = config.model.history + 1
     firsts = np.arange(0, ROWS, EPISODE)
     starts = (firsts[:, None] + np.arange(EPISODE - length + 1)).ravel()
