@@ -28,7 +28,7 @@ from lewm_cli.evaluate import (
     submit_random,
 )
 from lewm_cli.flows import Progress, stopped_with
-from lewm_cli.flows.anchors import prepare_anchors, refuse_retrieved
+from lewm_cli.flows.anchors import prepare_anchors
 from lewm_cli.flows.evaluate import simulated_task
 from lewm_cli.flows.fit import FEWEST_TESTED, fit_loaded
 from lewm_cli.flows.planned import Planned
@@ -101,13 +101,10 @@ def improve_run(
     choices = _choices(PlannerChoice.of(base), run.card.dataset.name)
     again = command("improve", run.name)
     with stopped_with(lambda: f"stopped; heads and anchors that are complete are kept, and {again} begins with them"):
+        with_all, measured = choices[-1].planner(base), (*chosen_by, *tested_on)
+        prepare_anchors(home, run, with_all, say, progress, measured, f"name another recording than {with_all.anchors}")
         for kind in ("reach", "prior"):
             _fit_missing(home, run, kind, say, progress)
-        with_all = choices[-1].planner(base)
-        prepare_anchors(home, run, with_all, say, progress)
-        for one in (*chosen_by, *tested_on):  # where nobody knows which episodes a run was trained on, they may be
-            others = f"name another recording than {one.dataset.name}"
-            refuse_retrieved(run, with_all, one.dataset, one.pairs, others)
         if on.type == "cpu":
             torch.set_num_threads(1)  # the planner brings its own threads
         pairs = max(len(one.pairs) for one in (*chosen_by, *tested_on))
