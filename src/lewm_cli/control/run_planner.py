@@ -1,5 +1,6 @@
 """Planning with a run: from frames and goals to actions. Whatever plans with a run does it here."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -120,8 +121,9 @@ class Planner(Actor):
             cancelled: set by another thread when the plans are not wanted anymore; raises CancelledError then.
         """
         with self.clock("planner"):
-            cost = self.cost(episodes, starts)
-            problem = self.problem(cost, [one.generator for one in episodes], [one.warm_start for one in episodes])
+            begun = time.monotonic()
+            cost, generators = self.cost(episodes, starts), [one.generator for one in episodes]
+            problem = self.problem(cost, generators, [one.warm_start for one in episodes], begun)
             plan = self.solver.solve(replace(problem, cancelled=cancelled))
         for number, episode in enumerate(episodes):
             episode.plan = plan.of(number)
@@ -143,15 +145,22 @@ class Planner(Actor):
         return LatentCost(self.run.world_model, starts.unsqueeze(1), goals, self.objective, self._imagine)
 
     def problem(
-        self, cost: Cost, generators: Sequence[torch.Generator], warm_starts: Sequence[WarmStart | None] = ()
+        self,
+        cost: Cost,
+        generators: Sequence[torch.Generator],
+        warm_starts: Sequence[WarmStart | None] = (),
+        begun: float | None = None,
     ) -> Problem:
         """Build the planning problem, in the run's normalized action space.
+
+        Args:
+            begun: when planning began, by the monotonic clock, if that was before now.
 
         Raises:
             LewmError: bounds are asked for, and not known.
         """
-        inputs = self.run.card.inputs
-        return Problem(
+        inputs, begun = self.run.card.inputs, time.monotonic() if begun is None else begun
+        problem = Problem(
             cost,
             inputs.block_dim,
             list(generators),
@@ -162,6 +171,7 @@ class Planner(Actor):
             bounds=normalized_bounds(self.run) if self.config.bounds else None,
             flops=self._flops,
         )
+        return replace(problem, spent=time.monotonic() - begun)
 
     @torch.inference_mode()
     def imagine(self, latent: Tensor, actions: Actions) -> Tensor:
