@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lewm_cli.accelerate import fastest_dtype
-from lewm_cli.config import Inputs, PlannerConfig, PriorName
+from lewm_cli.config import RANKING, Inputs, PlannerConfig, PriorName
 from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Observation
 from lewm_cli.control.limits import known_bounds
 from lewm_cli.errors import LewmError, UsageError
@@ -167,7 +167,7 @@ class Planner(Actor):
             frameskip=inputs.frameskip,
             warm_starts=warm_starts,
             priors=self._priors(cost),
-            recorded=self._recorded(cost),
+            recorded=self._recorded(cost, generators),
             bounds=normalized_bounds(self.run) if self.config.bounds else None,
             flops=self._flops,
         )
@@ -205,13 +205,15 @@ class Planner(Actor):
         with ThreadPoolExecutor(available_cores()) as pool:
             return [prior for (prior,) in pool.map(roll, starts[:, None], goals[:, None])]
 
-    def _recorded(self, cost: Cost) -> Sequence[Tensor]:
-        """Recorded sequences (S, horizon, block_dim), nearest places first, if the solver tries them."""
+    def _recorded(self, cost: Cost, generators: Sequence[torch.Generator]) -> Sequence[Tensor]:
+        """Recorded sequences (S, horizon, block_dim) if the solver tries them: the nearest places first, or any."""
         config = self.config
-        if self._anchors is None or config.solver != "recorded" or not isinstance(cost, LatentCost):
+        if self._anchors is None or config.solver not in RANKING or not isinstance(cost, LatentCost):
             return ()
         count = config.iterations * config.candidates
-        return [self._anchors.sequences(one, config.horizon, count) for one in cost.start[:, 0]]
+        drawn_by = generators if config.solver == "recorded-random" else [None] * len(generators)
+        pairs = zip(cost.start[:, 0], drawn_by, strict=True)
+        return [self._anchors.sequences(one, config.horizon, count, generator) for one, generator in pairs]
 
     @cached_property
     def _imagine(self) -> Imaginer:
