@@ -129,8 +129,6 @@ def _encode(
         latents = encode_rows(run, recording, frames, rows[kept], advance)
     inputs, actions = run.card.inputs, recording.actions[rows]
     actions = np.where(np.isfinite(actions).all(axis=1, keepdims=True), inputs.actions.normalize(actions), np.nan)
-    index = AnchorIndex.now(
-        run, dataset=recording.identity, digests=digests, every=every, frameskip=inputs.frameskip
-    )
+    index = AnchorIndex.now(run, dataset=recording.identity, digests=digests, every=every, frameskip=inputs.frameskip)
     taken = torch.from_numpy(actions.astype(np.float32))
     return Anchors(index, latents, taken, torch.from_numpy(lengths))

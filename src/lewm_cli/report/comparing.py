@@ -132,6 +132,5 @@ def _planned_otherwise(one: ComparedResult, baseline: ComparedResult) -> Iterato
             yield "by another head of the same weights"
         if one.prior_sha256 != baseline.prior_sha256 and mine["prior"] == theirs["prior"]:
             yield "from another prior of the same weights"
-    if one.anchors and baseline.anchors and one.anchors.name == baseline.anchors.name:
-        if one.anchors.fingerprint != baseline.anchors.fingerprint:
-            yield f"anchors of another recording of the name {one.anchors.name}"
+    if one.anchors and baseline.anchors and one.anchors != baseline.anchors and mine["anchors"] == theirs["anchors"]:
+        yield f"anchors of another recording of the name {mine['anchors']}"
