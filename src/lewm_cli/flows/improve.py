@@ -158,13 +158,12 @@ def _choices(plain: PlannerChoice, recording: str) -> list[PlannerChoice]:
 
     Before a search that aims at anchors and draws from no prior, recorded sequences are ranked, which costs little.
     """
-    parts = {"objective": "reach", "prior": True, "anchors": recording}
-    chosen = (some for count in range(len(parts) + 1) for some in combinations(parts, count))
-    changed = (plain.changed(**{part: parts[part] for part in some}) for some in chosen)
-    ranking = {"solver": "recorded", "iterations": 1}
-    return [
-        each for one in changed for each in ([one.changed(**ranking), one] if one.anchors and not one.prior else [one])
-    ]
+    parts, choices = {"objective": "reach", "prior": True, "anchors": recording}, list[PlannerChoice]()
+    for some in (some for count in range(len(parts) + 1) for some in combinations(parts, count)):
+        one = plain.changed(**{part: parts[part] for part in some})
+        ranking = [one.changed(solver="recorded", iterations=1)] if one.anchors and not one.prior else []
+        choices += [*ranking, one]
+    return choices
 
 
 def _cheapest(trying: "_Trying", best: TriedPlanner) -> PlannerChoice:
