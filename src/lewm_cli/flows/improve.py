@@ -52,6 +52,10 @@ from lewm_cli.workers import available_cores
 OFFSETS = (25, 50, 75, 100)
 """Environment steps from start to goal."""
 
+STOPPED = (
+    "stopped; anchors, heads and episodes of tries that are complete are kept, and the same command goes on from there"
+)
+
 VALIDATED, TESTED = 40, 100
 """Pairs of every distance to choose by and to test on, if there are so many."""
 
@@ -103,7 +107,7 @@ def improve_run(
     protocol = protocol.model_copy(update={"planner": base})
     choices = _choices(PlannerChoice.of(base), run.card.dataset.name)
     kept = _Kept(home, run, say)
-    with stopped_with(lambda: f"stopped; {kept}, and the same command goes on from there"), kept.opened:
+    with stopped_with(lambda: STOPPED), kept.opened:
         with_all, measured = choices[-1].planner(base), (*chosen_by, *tested_on)
         prepare_anchors(home, run, with_all, say, progress, measured, "name others with --validation and --dataset")
         for kind in ("reach", "prior"):
@@ -307,10 +311,6 @@ class _Kept:
         more = f"; at most {len(self.ahead)} more{left}" if self.ahead else ""
         found = f"{rate:.1%}" if steps else f"{rate:.1%}, as an interrupted call found"
         self.say(f"{what}: {found}{more}")
-
-    def __str__(self) -> str:
-        episodes = sum(journal.finished for journal in self.journals)
-        return f"heads and anchors that are complete are kept, and {counted(episodes, 'episode')} of tries"
 
 
 @dataclass
