@@ -17,7 +17,7 @@ from torch import Tensor
 
 from accelerator import DEVICE, Recorder, attached, send
 from lewm_cli.accelerate.graphed import RECORDERS, SHAPES, GraphedCallable
-from lewm_cli.config import EvalProtocol, PlannerConfig
+from lewm_cli.config import RANKING, EvalProtocol, PlannerConfig
 from lewm_cli.control import Planner
 from lewm_cli.data import Dataset, open_dataset
 from lewm_cli.evaluate import choose_pairs, evaluate
@@ -178,7 +178,7 @@ def test_a_device_that_records_nothing_computes(near: JEPA):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("solver", sorted(SOLVERS.keys() - {"recorded"}))
+@pytest.mark.parametrize("solver", sorted(SOLVERS.keys() - set(RANKING)))
 @pytest.mark.parametrize("tolerance", [0.0, 0.05])
 def test_every_solver_plans_on_a_device_as_on_the_cpu(near, far, recorder, solver: str, tolerance: float):
     config = few(solver, tolerance)

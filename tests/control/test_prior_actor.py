@@ -1,6 +1,8 @@
 """A behavior prior acts alone, and plans begin at it; both are refused where they mean nothing."""
 
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,11 +14,12 @@ import lewm_cli
 from commands import flat, lewm_here
 from lewm_cli.config import EvalProtocol, PlannerConfig
 from lewm_cli.control import Observation, Planner, PriorActor, find_prior, find_protocol_actor
-from lewm_cli.control.run_planner import RunPrior
+from lewm_cli.control.run_planner import RunPrior, roll_prior
 from lewm_cli.errors import MissingError, UsageError
 from lewm_cli.evaluate import EvalResult, Journaled
 from lewm_cli.heads.prior import PriorFit
 from lewm_cli.model import PriorHead
+from lewm_cli.plan import LastLatent
 from lewm_cli.store import Home, Run, RunFiles, load_run, save_run, weights_digest
 
 pytest_plugins = ("untrained", "recordings")
@@ -74,6 +77,38 @@ def test_policy_of_stable_worldmodel_that_goes_on_with_plans_is_refused_beside_a
     config = SimpleNamespace(receding_horizon=2, warm_start=True, **sizes)
     with pytest.raises(UsageError, match="warm_start and prior both say where a plan begins; give PlanConfig"):
         solver.configure(action_space=space, n_envs=1, config=config)
+
+
+@pytest.mark.parametrize(
+    ("more", "seconds", "iterations"),
+    [({"prior": True}, 0.0, 6), ({"prior": True}, 0.15, 1), ({"anchors": "tworoom/demos"}, 0.1, 3)],
+)
+def test_time_of_a_plan_begins_before_prior_and_anchors_are_asked(
+    tworoom_run: Run, monkeypatch: pytest.MonkeyPatch, more: dict, seconds: float, iterations: int
+):
+    now = [0.0]  # on a clock on which asking takes so long, and every evaluation of candidates 30 ms
+
+    def taking(seconds: float, function: Callable) -> Callable:
+        def called(*arguments: object, **named: object) -> object:
+            now[0] += seconds
+            return function(*arguments, **named)
+
+        return called
+
+    found = RunPrior(PriorHead(8, 10).eval(), "1" * 64)
+    anchors = SimpleNamespace(index=SimpleNamespace(dataset=None), aim=taking(seconds, lambda here, goal, ahead: goal))
+    planning = "lewm_cli.control.run_planner"
+    monkeypatch.setattr(f"{planning}.find_prior", lambda run, name: found if name else None)
+    monkeypatch.setattr(f"{planning}.find_anchors", lambda run, name: anchors)
+    monkeypatch.setattr(f"{planning}.roll_prior", taking(seconds, roll_prior))
+    monkeypatch.setattr(LastLatent, "__call__", taking(0.03, LastLatent.__call__))
+    config = PlannerConfig(candidates=8, elites=2, iterations=20, milliseconds=200, **more)
+    planner, (view, goal) = Planner(tworoom_run, config), seen(2)
+    (episode,) = planner.begin([goal], [1])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    planner.act([episode], [view])
+    assert episode.iterations == iterations
+    assert episode.plan.seconds == pytest.approx(seconds + 0.03 * iterations)
 
 
 @pytest.mark.parametrize(

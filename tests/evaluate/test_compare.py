@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import LEWM, Done, environment, flat, lewm, lewm_here
-from lewm_cli.config import ModelConfig
+from lewm_cli.config import ModelConfig, PlannerConfig
 from lewm_cli.errors import LewmError, UsageError
 from lewm_cli.evaluate import EpisodeResult, EvalResult, NamedResult, PairedComparison, compare
 from lewm_cli.flows.results import keep_result
@@ -318,6 +318,19 @@ def test_another_head_is_said(home: Path):
     said = "planned otherwise than tworoom/good (1): by another head of the same weights"
     assert f"tworoom/good (2): {said}" in flat(run_compare(home, first, refitted).out)
     assert said not in flat(run_compare(home, first, again).out)
+
+
+def test_anchors_of_another_recording_of_the_same_name_are_said(home: Path):
+    anchored = REPORT.evaluation.protocol.model_copy(update={"planner": PlannerConfig(anchors="tworoom/demos")})
+    first, same, other = (
+        keep(home, "tworoom/good", ALL, protocol=anchored, anchors=REPORT.evaluation.dataset.model_copy(update=change))
+        for change in ({}, {}, {"fingerprint": "9" * 64})
+    )
+    said = "planned otherwise than tworoom/good (1): anchors of another recording of the name tworoom/demos"
+    assert said in flat(run_compare(home, first, other).out)
+    assert "planned otherwise" not in run_compare(home, first, same).out
+    known = run_compare(home, first, other, "--json").json()["results"]
+    assert known[1]["anchors"]["fingerprint"] == "9" * 64
 
 
 def test_pairs_that_share_episodes_are_said(home: Path):

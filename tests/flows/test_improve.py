@@ -1,7 +1,9 @@
 """`lewm improve`: a planner chosen on some held-out pairs and measured on others, and used from then on."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,15 +16,17 @@ from hypothesis import strategies as st
 
 import lewm_cli
 from commands import Done, flat, left_behind, lewm_here
-from lewm_cli.config import DatasetIdentity, PlannerConfig
-from lewm_cli.evaluate import EvalResult, ImproveResult, PairSet, PlannerChoice, Trials, TriedPlanner
+from lewm_cli.config import DatasetIdentity, Layer, PlannerConfig, merge_layers
+from lewm_cli.evaluate import EvalResult, ImproveResult, PairSet, PlannerChoice, Trials, TriedPlanner, count_plans
 from lewm_cli.flows import improve
 from lewm_cli.flows.improved import count_chosen_by, improved_planner
 from lewm_cli.flows.results import keep_result, stored_results
 from lewm_cli.heads import PriorFit, ReachFit
+from lewm_cli.report import improve_tables
 from lewm_cli.simulate import Pair
 from lewm_cli.store import Home, Run, load_run, save_run, silent, weights_digest
 from lewm_cli.tasks import TWOROOM
+from reports import full_report
 
 pytest_plugins = ("untrained", "recordings")
 
@@ -100,8 +104,13 @@ def test_choices_begin_with_the_protocols_and_hold_every_combination_once():
     choices = improve._choices(PLAIN, DEMOS)
     assert choices[0] == PLAIN
     assert choices[-1] == PLAIN.changed(objective="reach", prior=True, anchors=DEMOS)
-    assert len(set(map(str, choices))) == 8
-    assert {one.iterations for one in choices} == {30}
+    assert len(set(map(str, choices))) == 10
+    assert [one.parts for one in choices if one.iterations != 30] == [
+        "recorded, last, anchors",
+        "recorded, reach, anchors",
+    ]
+    for before, one in pairwise(choices):  # the quicker one is tried before
+        assert before.solver == "cem" or before.changed(solver="cem", iterations=30) == one
 
 
 @pytest.mark.parametrize(
@@ -135,6 +144,43 @@ def test_controls_stand_in_for_the_heads_that_were_chosen():
     }
     assert list(PLAIN.changed(prior=True).controls) == ["shuffled prior"]
     assert PLAIN.changed(anchors=DEMOS).controls == {}
+    ranking = PLAIN.changed(solver="recorded", objective="reach", anchors=DEMOS, iterations=1)
+    assert {name: one.parts for name, one in ranking.controls.items()} == {
+        "random sequences": "recorded-random, reach, anchors",
+        "shuffled reach": "recorded, reach-shuffled, anchors",
+    }
+
+
+@pytest.mark.parametrize("base", [{}, {"elites": 7, "std": 0.5}, {"solver": "icem", "kept": 0.2}])
+def test_ranking_leaves_out_what_the_protocols_solver_draws_with(base: dict):
+    choice = PlannerChoice.of(PlannerConfig()).changed(solver="recorded", anchors=DEMOS, iterations=1)
+    planner = choice.planner(PlannerConfig(**base, candidates=50))
+    assert (planner.solver, planner.candidates, planner.elites, planner.result) == ("recorded", 50, None, "best")
+    protocol = Layer("protocol", {"planner": {**base, "candidates": 50}})
+    laid = merge_layers([protocol, choice.layer("lewm improve")]).tree
+    assert PlannerConfig.build(laid["planner"], "both") == planner
+
+
+def test_prior_alone_is_no_planner_to_choose():
+    found = trials(goals(20, 10), goals(35, 30), goals(30, 20))
+    alone = found.tried[1].model_copy(update={"choice": None})
+    assert found.model_copy(update={"tried": (found.plain, alone, found.tried[2])}).best() == found.tried[2]
+
+
+@pytest.mark.parametrize(("alone", "clear"), [(12, True), (18, False), (20, False)])
+def test_prior_alone_that_planning_does_not_beat_is_named_with_what_to_type(alone: int, clear: bool):
+    result = full_report().improved
+    one_more = result.test.tried[1].model_copy(
+        update={"choice": None, "reached": (tuple(k < alone for k in range(20)),)}
+    )
+    tested = result.test.model_copy(update={"tried": (*result.test.tried, one_more)})
+    said = result.model_copy(update={"gains": tuple(ImproveResult.gained(tested, ["the prior alone"]))})
+    notes = improve_tables(said)[-1]
+    typed = f"That acts there without planning: lewm eval {RUN} --actor prior"
+    assert (f"Not shown better than the prior alone 75 steps ahead.\n{typed}" in notes) != clear
+    nothing = result.model_copy(update={"chosen": None, "validation": tested})
+    shown = f"The prior alone is, without planning: lewm eval {RUN} --actor prior" in improve_tables(nothing)[-1]
+    assert shown != clear
 
 
 # A run that gains
@@ -224,6 +270,9 @@ def test_table_says_what_was_chosen_and_what_it_takes(improved: tuple[Path, Done
     home, done = improved
     said, result = flat(done.out), result_of(home)
     assert f"Planner of {RUN} from now on: {result.chosen}. A plan takes" in said
+    alone = result.validation.tried[1]
+    assert alone.choice is None
+    assert re.search(rf"the prior alone {100 * alone.rates[0]:.0f}%", said)
     for words in ("ms per plan", "gain, points", "random actions", "the prior alone", *result.chosen.controls):
         assert words in said
     assert max(len(line) for line in done.out.splitlines()) <= 80
@@ -237,6 +286,11 @@ def test_planner_is_shown_with_the_run(better: Home):
     for gain in result.gains:
         assert f"{gain.offset} ahead: {gain.now.rate:.1%}" in done.out
     assert lewm_here(better.write, "show", RUN, "--json").json()["improved"] == [result.model_dump(mode="json")]
+    reported = lewm_here(better.write, "report", RUN)
+    for gain in result.gains:
+        assert f"success of the improved {gain.now} 8 pairs; before {gain.before}" in flat(reported.out)
+    page = (better.write / f"{RUN}.run" / "report.html").read_text(encoding="utf-8")
+    assert f"{result.chosen}. On other episodes" in flat(page)
 
 
 def test_chosen_planner_is_used_from_then_on_unless_plain(better: Home):
@@ -343,6 +397,62 @@ def test_head_that_is_gone_is_reported_with_the_way_out(better: Home):
     assert f"{RUN} has no prior head; fit one to its latents: lewm fit {RUN} --kind prior" in done.sentence()
 
 
+@pytest.mark.parametrize("solver", ["recorded", "recorded-random"])
+def test_ranking_of_recorded_sequences_can_be_the_choice(better: Home, images: tuple[Path, Path], solver: str):
+    result = result_of(better.write)
+    (tried, *_) = (one for one in result.validation.tried if one.choice and one.choice.solver == "recorded")
+    chosen = tried.choice.changed(solver=solver)
+    ranked = result.validation.model_copy(update={"tried": (tried.model_copy(update={"choice": chosen}),)})
+    run = load_run(better, RUN)
+    keep_result(better, run, "improve", result.model_copy(update={"chosen": chosen, "validation": ranked}))
+    words = ("eval", RUN, "--dataset", VALID, "--offsets", 40, "--episodes", 4, "--workers", 1, "--record", 0, "--json")
+    used = lewm_here(better.write, *words)
+    assert used.code == 0, used.err
+    assert f"planner: {solver}, last, anchors of {DEMOS}, 1 iteration, {SAID}" in used.err
+    evaluated = EvalResult.model_validate(used.json())
+    assert PlannerChoice.of(evaluated.protocol.planning) == chosen
+    assert evaluated.iterations_per_plan == 1
+    plain = EvalResult.model_validate(lewm_here(better.write, *words, "--plain").json())
+    assert plain.protocol.planning.solver == "cem"
+    planned = lewm_here(better.write, "plan", RUN, "--start", images[0], "--goal", images[1], "--json")
+    assert planned.code == 0, planned.err
+    assert planned.json()["planner"]["solver"] == solver
+    policy = lewm_cli.Policy(run, images[1], on_unlike="ignore")
+    assert PlannerChoice.of(policy.planner) == chosen
+    assert np.isfinite(policy.act(imageio.imread(images[0]))).all()
+
+
+def test_tries_outlast_an_interruption(improved: tuple[Path, Done], quick: None, tmp_path: Path):
+    home, words = tmp_path / "home", ("improve", RUN, *ON, "--offsets", "25,15", "--episodes", 8)
+    shutil.copytree(improved[0], home)
+    whole, results = result_of(home), home / "tworoom" / "lewm.run" / "results"
+    shutil.rmtree(results)
+    acted = 0
+
+    def interrupted(*arguments: object) -> int:
+        nonlocal acted
+        acted += 1
+        if acted == 6:  # the second distance of the third try
+            raise KeyboardInterrupt
+        return count_plans(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trials, "best", lambda self: self.tried[-1])
+        patch.setattr(improve, "count_plans", interrupted)
+        assert lewm_here(home, *words).sentence(130) == f"lewm: {improve.STOPPED}"
+        assert len(list(results.glob("*.journal"))) == 6
+        patch.setattr(improve, "count_plans", count_plans)
+        done = lewm_here(home, *words)
+    assert done.code == 0, done.err
+    assert done.err.count("as an interrupted call found") == 3
+    assert "at most" in done.err
+    again = result_of(home)
+    for mine, before in ((again.validation, whole.validation), (again.test, whole.test)):
+        assert [(one.choice, one.reached) for one in mine.tried] == [(one.choice, one.reached) for one in before.tried]
+    assert not left_behind(home)
+    assert not list(results.glob("*.journal*"))
+
+
 def test_complete_heads_outlast_an_interruption(valid: Path, quick: None, tmp_path: Path):
     home = tmp_path / "home"
     shutil.copytree(valid, home)
@@ -354,8 +464,7 @@ def test_complete_heads_outlast_an_interruption(valid: Path, quick: None, tmp_pa
         patch.setattr(improve, "simulator_pool", interrupted)
         first, again = (lewm_here(home, "improve", RUN, *ON, "--offsets", 10) for _ in range(2))
     for stopped in (first, again):
-        said = "stopped; heads and anchors that are complete are kept, and lewm improve tworoom/lewm begins with them"
-        assert stopped.sentence(130) == f"lewm: {said}"
+        assert stopped.sentence(130) == f"lewm: {improve.STOPPED}"
     for kind in ("reach", "prior"):
         assert f"fitting: {kind}" in first.err
         assert f"fitted already: {kind}" in again.err
@@ -383,6 +492,7 @@ def refused(home: Path, *words: object) -> str:
     """The sentence by which `lewm improve` refuses, before anything is fitted."""
     done = lewm_here(home, "improve", RUN, *words)
     assert "fitting" not in done.err
+    assert "encoding" not in done.err
     return done.sentence()
 
 
@@ -428,10 +538,7 @@ def test_run_without_held_out_episodes_is_refused(trained: Path, tmp_path: Path)
     assert "--validation tworoom/others --dataset tworoom/others" in sentence
 
 
-def test_episodes_that_may_have_been_fitted_to_are_refused(
-    valid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(improve, "_fit_missing", lambda *nothing: None)
+def test_episodes_that_may_have_been_fitted_to_are_refused(valid: Path, tmp_path: Path):
     home = tmp_path / "home"
     shutil.copytree(valid, home)
     (home / f"{RUN}.safetensors").unlink()
@@ -439,7 +546,7 @@ def test_episodes_that_may_have_been_fitted_to_are_refused(
     on = ("--validation", DEMOS, "--dataset", VALID, "--offsets", 10, "--stats-from", DEMOS)
     sentence = refused(home, *on)
     assert "8 of the 8 episodes to measure on are among the anchors of tworoom/demos" in sentence
-    assert sentence.endswith(f"; name another recording than {DEMOS}")
+    assert sentence.endswith("; name others with --validation and --dataset")
 
 
 def test_recordings_that_share_episodes_are_refused(valid: Path, tmp_path: Path):

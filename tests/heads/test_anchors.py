@@ -111,6 +111,12 @@ def test_sequences_are_those_taken_from_the_nearest_frames(
     for row, sequence in zip(rows, found, strict=True):
         assert torch.equal(sequence.reshape(-1, 2), anchors.actions[row : row + steps])
     assert [usable[row] for row in rows] == sorted(usable.values())[: len(rows)]
+    drawn = anchors.sequences(here, horizon, count, torch.Generator().manual_seed(0))
+    again = anchors.sequences(here + 1, horizon, count, torch.Generator().manual_seed(0))
+    assert drawn.shape == found.shape
+    assert torch.equal(drawn, again)  # wherever this is
+    assert len({*drawn[:, 0, 0].tolist()}) == len(drawn)
+    assert {int(row) for row in drawn[:, 0, 0]} <= set(usable)
 
 
 # The file beside the run
@@ -217,6 +223,8 @@ def test_the_aim_is_what_a_plan_costs(world: World, between: tuple[object, ...],
 def test_recorded_sequences_are_judged_by_the_model(world: World, between: tuple[object, ...]):
     done = world.lewm(*between[:-8], *ANCHORED, "--solver", "recorded", "--json")
     assert done.code == 0, done.err
+    control = world.lewm(*between[:-8], *ANCHORED, "--solver", "recorded-random", "--json").json()
+    assert control["planner"]["solver"] == "recorded-random"
     actions = np.array(done.json()["actions"], np.float32)
     anchors, statistics = find_anchors(world.run, DEMO), world.run.card.inputs.actions
     taken = statistics.denormalize(anchors.actions.unfold(0, len(actions), 1).movedim(2, 1).numpy())
@@ -341,7 +349,10 @@ def test_horizon_that_grew_too_long_for_what_is_encoded_is_refused(world: World,
 
 def test_ways_to_the_goals_that_are_measured_are_not_looked_up(world: World):
     asked = ("eval", RUN, "--dataset", DEMO, "--protocol", "release", "--episodes", 3, "--set", "offset=5", *ANCHORED)
-    said = world.lewm(*asked).sentence()
+    done = world.lewm(*asked)
+    said = done.sentence()
+    assert "encoding" not in done.err
+    assert not world.path.exists()
     assert (
         "episodes to measure on are among the anchors of tworoom/demo, so the way to their goals would only be" in said
     )

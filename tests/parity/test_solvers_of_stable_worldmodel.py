@@ -16,7 +16,7 @@ from stable_worldmodel.solver import Solver as TheirProtocol
 from torch import nn
 
 import lewm_cli
-from lewm_cli.config import PlannerConfig
+from lewm_cli.config import RANKING, PlannerConfig
 from lewm_cli.errors import UsageError
 from lewm_cli.plan.solvers import SOLVERS
 from lewm_cli.store import Home, Run, RunFiles, save_derived, save_run
@@ -151,7 +151,7 @@ def small(solver: str) -> PlannerConfig:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("solver", sorted(SOLVERS.keys() - {"recorded"}))
+@pytest.mark.parametrize("solver", sorted(SOLVERS.keys() - set(RANKING)))
 def test_their_policy_drives_their_world_with_our_solvers(run: Run, world: swm.World, solver: str):
     ours = lewm_cli.SwmSolver(NAME, small(solver), seed=3)
     acting = policy(run, ours)

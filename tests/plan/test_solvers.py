@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import lewm_cli
 from commands import flat, lewm_here
-from lewm_cli.config import ActionBounds, Layer, ModelConfig, PlannerConfig
+from lewm_cli.config import RANKING, ActionBounds, Layer, ModelConfig, PlannerConfig
 from lewm_cli.control import ImaginedPlan, Planner, task_planner
 from lewm_cli.diagnose import FilmResult
 from lewm_cli.errors import LewmError, UsageError
@@ -33,7 +33,7 @@ from lewm_cli.tasks import find_task
 
 pytest_plugins = ("recordings", "untrained")
 
-EVERY = sorted(set(SOLVERS) - {"recorded"})
+EVERY = sorted(set(SOLVERS) - set(RANKING))
 """Those that draw."""
 
 FEW = {

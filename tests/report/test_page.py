@@ -121,6 +121,8 @@ def test_numbers_stand_beside_their_floor(full):
     for rate in (report.evaluation.overall.success, report.evaluation.overall.random):
         assert f"{100 * rate.rate:.1f}%" in text
         assert f"[{100 * rate.low:.0f},\N{NO-BREAK SPACE}{100 * rate.high:.0f}]" in text
+    assert "Planner chosen by lewm improve tworoom/lewm : last, anchors of tworoom/demos, 7 iterations." in text
+    assert "75 steps ahead 90.0%" in text
     for words in ("untrained", "pixel PCA", "shuffled", "latent step", "pixel step", "copying"):
         assert words in text
 
@@ -302,7 +304,7 @@ def test_straightness_while_training_is_drawn_where_it_was_logged():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["evaluation", "films", "probe", "latent", "surprise", "decoded"])
+@pytest.mark.parametrize("part", ["evaluation", "improved", "films", "probe", "latent", "surprise", "decoded"])
 def test_any_part_may_be_missing(part):
     Page(render_page(replace(full_report(), **{part: None})))
 

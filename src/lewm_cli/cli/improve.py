@@ -61,9 +61,10 @@ def command(
     """Choose a better planner for a run, whose weights stay as they are, and measure the gain on other pairs.
 
     What may help is fitted where it is missing: a reachability head, a prior of recorded behavior, and anchors on
-    recorded ways. All combinations are tried on held-out pairs, then less effort. The choice is stored beside the run:
-    eval, plan and Policy use it from then on, and --plain takes the protocol's planner. Beside it stand the same
-    planner with heads of shuffled labels, and random actions.
+    recorded ways. All combinations are tried on held-out pairs, to rank recorded sequences too, then less effort. The
+    choice is stored beside the run: eval, plan and Policy use it from then on, and --plain takes the protocol's
+    planner. Beside it stand the same planner with parts that know nothing, the prior alone, and random actions. After
+    Ctrl-C the same command goes on.
     """
     ahead = options.counts("--offsets", offsets, "environment steps like 25,50,75,100")
     where = early.find_home(home, runs=[run], datasets=[dataset, validation])

@@ -32,13 +32,15 @@ from lewm_cli.config.model import (
     WorldModelConfig,
 )
 from lewm_cli.config.optimization import DataConfig, EvalConfig, MonitorConfig, OptimizerConfig, ScheduleConfig
-from lewm_cli.config.planner import ObjectiveName, PlannerConfig, PriorName, SolverName
+from lewm_cli.config.planner import NOT_OF_RANKING, RANKING, ObjectiveName, PlannerConfig, PriorName, SolverName
 from lewm_cli.config.protocol import OWN_FIELDS, EvalProtocol, Expectation, ReferencesConfig
 from lewm_cli.config.section import Section
 
 __all__ = [
     "LOGGERS",
+    "NOT_OF_RANKING",
     "OWN_FIELDS",
+    "RANKING",
     "ActionBounds",
     "ActionEncoderConfig",
     "ActionStats",

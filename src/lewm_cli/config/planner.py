@@ -6,7 +6,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from lewm_cli.config.section import Section
 
-SolverName = Literal["cem", "icem", "mppi", "random-shooting", "gradient", "cem-gd", "recorded"]
+SolverName = Literal["cem", "icem", "mppi", "random-shooting", "gradient", "cem-gd", "recorded", "recorded-random"]
 """The names of the solvers."""
 
 ObjectiveName = Literal["last", "path", "probe", "reach", "reach-imagined", "reach-shuffled"]
@@ -42,11 +42,18 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "gradient": {"candidates": 16, "std": 1.0, "result": "best", "step": 0.1},
     "cem-gd": SAMPLING | {"result": "best", "step": 0.05, "refined": 4, "descents": 10},
     "recorded": {"candidates": 300, "result": "best"},
+    "recorded-random": {"candidates": 300, "result": "best"},
 }
 """The settings that each solver uses and others do not, or use with another default."""
 
 WITH_MEAN = ("cem", "icem", "mppi")
 """Solvers that keep a mean to the end; the others return the best candidate."""
+
+RANKING = ("recorded", "recorded-random")
+"""Solvers that rank recorded sequences; the others draw."""
+
+NOT_OF_RANKING: dict[str, Any] = {key: None for own in DEFAULTS.values() for key in own if key != "candidates"}
+"""Settings of solvers that draw, as they have to be where one that ranks takes the place of such a solver."""
 
 
 class PlannerConfig(Section):
@@ -98,10 +105,10 @@ class PlannerConfig(Section):
                 *others, last = using
                 either = f"{', '.join(others)} or {last}" if others else last
                 raise ValueError(f"{key} means nothing to the solver {self.solver}; leave it out, or use {either}")
-        if self.solver == "recorded" and not self.anchors:
-            raise ValueError("the solver recorded tries recorded actions; name the recording with anchors")
-        if self.solver == "recorded" and (self.prior or self.warm_start):
-            raise ValueError("the solver recorded draws nothing around a mean; leave prior and warm_start out")
+        if self.solver in RANKING and not self.anchors:
+            raise ValueError(f"the solver {self.solver} tries recorded actions; name the recording with anchors")
+        if self.solver in RANKING and (self.prior or self.warm_start):
+            raise ValueError(f"the solver {self.solver} draws nothing around a mean; leave prior and warm_start out")
         if self.result == "mean" and self.solver not in WITH_MEAN:
             raise ValueError(f"the solver {self.solver} has no mean in the end; leave result out, or set it to 'best'")
         return self

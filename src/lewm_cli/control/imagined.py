@@ -1,5 +1,7 @@
 """A plan between two images with the costs that the model imagines; nothing moves, so there is no success."""
 
+import time
+
 import numpy as np
 import torch
 from pydantic import PositiveInt
@@ -48,8 +50,9 @@ def imagine_plan(run: Run, start: Image, goal: Image, planner: PlannerConfig, se
     """
     actor, inputs = Planner(run, planner), run.card.inputs
     latents = actor.embed([Observation(start.frame)]), actor.embed([Observation(goal.frame)])
+    begun = time.monotonic()
     cost = actor.latent_cost(*latents)
-    plan = actor.solver.solve(actor.problem(cost, [torch.Generator().manual_seed(seed)]))
+    plan = actor.solver.solve(actor.problem(cost, [torch.Generator().manual_seed(seed)], begun=begun))
     zeros = np.zeros((actor.config.horizon * inputs.frameskip, inputs.actions.dim))
     blocks = torch.cat([plan.actions, torch.from_numpy(inputs.blocks_of(zeros))[None]])
     both = actor.latent_cost(*(latent.expand(2, -1) for latent in latents))

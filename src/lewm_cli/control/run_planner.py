@@ -1,5 +1,6 @@
 """Planning with a run: from frames and goals to actions. Whatever plans with a run does it here."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lewm_cli.accelerate import fastest_dtype
-from lewm_cli.config import Inputs, PlannerConfig, PriorName
+from lewm_cli.config import RANKING, Inputs, PlannerConfig, PriorName
 from lewm_cli.control.actor import Actions, Actor, ActorEpisode, Observation
 from lewm_cli.control.limits import known_bounds
 from lewm_cli.errors import LewmError, UsageError
@@ -120,8 +121,9 @@ class Planner(Actor):
             cancelled: set by another thread when the plans are not wanted anymore; raises CancelledError then.
         """
         with self.clock("planner"):
-            cost = self.cost(episodes, starts)
-            problem = self.problem(cost, [one.generator for one in episodes], [one.warm_start for one in episodes])
+            begun = time.monotonic()
+            cost, generators = self.cost(episodes, starts), [one.generator for one in episodes]
+            problem = self.problem(cost, generators, [one.warm_start for one in episodes], begun)
             plan = self.solver.solve(replace(problem, cancelled=cancelled))
         for number, episode in enumerate(episodes):
             episode.plan = plan.of(number)
@@ -143,25 +145,33 @@ class Planner(Actor):
         return LatentCost(self.run.world_model, starts.unsqueeze(1), goals, self.objective, self._imagine)
 
     def problem(
-        self, cost: Cost, generators: Sequence[torch.Generator], warm_starts: Sequence[WarmStart | None] = ()
+        self,
+        cost: Cost,
+        generators: Sequence[torch.Generator],
+        warm_starts: Sequence[WarmStart | None] = (),
+        begun: float | None = None,
     ) -> Problem:
         """Build the planning problem, in the run's normalized action space.
+
+        Args:
+            begun: when planning began, by the monotonic clock, if that was before now.
 
         Raises:
             LewmError: bounds are asked for, and not known.
         """
-        inputs = self.run.card.inputs
-        return Problem(
+        inputs, begun = self.run.card.inputs, time.monotonic() if begun is None else begun
+        problem = Problem(
             cost,
             inputs.block_dim,
             list(generators),
             frameskip=inputs.frameskip,
             warm_starts=warm_starts,
             priors=self._priors(cost),
-            recorded=self._recorded(cost),
+            recorded=self._recorded(cost, generators),
             bounds=normalized_bounds(self.run) if self.config.bounds else None,
             flops=self._flops,
         )
+        return replace(problem, spent=time.monotonic() - begun)
 
     @torch.inference_mode()
     def imagine(self, latent: Tensor, actions: Actions) -> Tensor:
@@ -195,13 +205,15 @@ class Planner(Actor):
         with ThreadPoolExecutor(available_cores()) as pool:
             return [prior for (prior,) in pool.map(roll, starts[:, None], goals[:, None])]
 
-    def _recorded(self, cost: Cost) -> Sequence[Tensor]:
-        """Recorded sequences (S, horizon, block_dim), nearest places first, if the solver tries them."""
+    def _recorded(self, cost: Cost, generators: Sequence[torch.Generator]) -> Sequence[Tensor]:
+        """Recorded sequences (S, horizon, block_dim) if the solver tries them: the nearest places first, or any."""
         config = self.config
-        if self._anchors is None or config.solver != "recorded" or not isinstance(cost, LatentCost):
+        if self._anchors is None or config.solver not in RANKING or not isinstance(cost, LatentCost):
             return ()
         count = config.iterations * config.candidates
-        return [self._anchors.sequences(one, config.horizon, count) for one in cost.start[:, 0]]
+        drawn_by = generators if config.solver == "recorded-random" else [None] * len(generators)
+        pairs = zip(cost.start[:, 0], drawn_by, strict=True)
+        return [self._anchors.sequences(one, config.horizon, count, generator) for one, generator in pairs]
 
     @cached_property
     def _imagine(self) -> Imaginer:

@@ -1,5 +1,6 @@
 """An adapter that lets stable_worldmodel's policies, which plan for its worlds, use our planner."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,15 +90,15 @@ class SwmSolver:
         Returns:
             `actions` (E, horizon, block_dim) normalized and `costs` (E,), on the CPU.
         """
-        cost = self._actor.latent_cost(
-            self._embed(info_dict, "pixels", "proprio"), self._embed(info_dict, "goal", "goal_proprio")
-        )
+        latents = self._embed(info_dict, "pixels", "proprio"), self._embed(info_dict, "goal", "goal_proprio")
+        begun = time.monotonic()
+        cost = self._actor.latent_cost(*latents)
         generators = [
             torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
             for seed in self._sequence.spawn(cost.environments)
         ]
         warm_starts = () if init_action is None else [self._warm_start(one) for one in init_action]
-        self.plan = self._actor.solver.solve(self._actor.problem(cost, generators, warm_starts))
+        self.plan = self._actor.solver.solve(self._actor.problem(cost, generators, warm_starts, begun))
         return {"actions": self.plan.actions, "costs": self.plan.cost.tolist()}
 
     __call__ = solve

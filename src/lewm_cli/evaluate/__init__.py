@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from lewm_cli.evaluate.goal import GoalImageResult, GoalProtocol, drive_to_image
     from lewm_cli.evaluate.improve_result import (
+        PRIOR_ALONE,
         DistanceGain,
         ImproveResult,
         PairSet,
@@ -36,6 +37,7 @@ else:
 
 __all__ = [
     "HELD_OUT",
+    "PRIOR_ALONE",
     "RELEASE",
     "ComparedResult",
     "DistanceGain",

@@ -6,16 +6,31 @@ from typing import Any, Self
 import numpy as np
 from pydantic import PositiveInt
 
-from lewm_cli.config import DatasetIdentity, EvalProtocol, Layer, ObjectiveName, PlannerConfig, PriorName, Section
+from lewm_cli.config import (
+    NOT_OF_RANKING,
+    RANKING,
+    DatasetIdentity,
+    EvalProtocol,
+    Layer,
+    ObjectiveName,
+    PlannerConfig,
+    PriorName,
+    Section,
+    SolverName,
+)
 from lewm_cli.plural import counted
 from lewm_cli.simulate import Pair
 from lewm_cli.statistics import Difference, Rate
 from lewm_cli.store import Measurement
 
+PRIOR_ALONE = "the prior alone"
+"""Name of what acts without planning, which planning has to beat."""
+
 
 class PlannerChoice(Section):
     """The settings of a planner that are chosen; all others are the protocol's."""
 
+    solver: SolverName
     objective: ObjectiveName
     prior: PriorName
     anchors: str | None
@@ -33,16 +48,21 @@ class PlannerChoice(Section):
 
     def planner(self, base: PlannerConfig) -> PlannerConfig:
         """A planner with these settings, and else those of another one."""
-        return PlannerConfig.build(base.model_dump() | self.model_dump(), f"the planner of {self}")
+        return PlannerConfig.build(base.model_dump() | self._settings, f"the planner of {self}")
 
     def layer(self, source: str) -> Layer:
         """The choice as settings that lie over a protocol's; `source` is their place in words."""
-        return Layer(source, {"planner": self.model_dump()})
+        return Layer(source, {"planner": self._settings})
 
     @property
     def controls(self) -> "dict[str, PlannerChoice]":
-        """The same choice by their names, with a head of shuffled labels in place of one that was chosen."""
+        """The same choice by their names, with something that knows nothing in place of one part that was chosen.
+
+        In place of a head there is one of shuffled labels, and of the nearest recorded sequences any.
+        """
         found = {}
+        if self.solver == "recorded":
+            found["random sequences"] = self.changed(solver="recorded-random")
         if self.objective == "reach":
             found["shuffled reach"] = self.changed(objective="reach-shuffled")
         if self.prior:
@@ -52,12 +72,18 @@ class PlannerChoice(Section):
     @property
     def parts(self) -> str:
         """A few words for all but the effort: "reach, prior, anchors"."""
+        ranking = [self.solver] if self.solver in RANKING else []
         begun = {False: [], True: ["prior"], "shuffled": ["shuffled prior"]}[self.prior]
-        return ", ".join([self.objective, *begun, *(["anchors"] if self.anchors else [])])
+        return ", ".join([*ranking, self.objective, *begun, *(["anchors"] if self.anchors else [])])
 
     def __str__(self) -> str:
         recording = f" of {self.anchors}" if self.anchors else ""
         return f"{self.parts}{recording}, {counted(self.iterations, 'iteration')}"
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """Its settings, and of a solver that ranks that those of drawing are left out."""
+        return (NOT_OF_RANKING if self.solver in RANKING else {}) | self.model_dump()
 
 
 class TriedPlanner(Section):
@@ -71,6 +97,11 @@ class TriedPlanner(Section):
     head_sha256: str | None
     """Digest of the file of the head that plans were judged by, like the next of the prior's; None without one."""
     prior_sha256: str | None
+
+    @property
+    def parts(self) -> str:
+        """A few words for all but the effort."""
+        return self.choice.parts if self.choice else PRIOR_ALONE
 
     @property
     def rates(self) -> list[float]:
@@ -130,9 +161,10 @@ class Trials(Section):
     def best(self) -> TriedPlanner | None:
         """The planner that reaches most, of several the one that was tried first.
 
-        Only such count that are shown to be better; None if there is none.
+        Only such count that are shown to be better; None if there is none. The prior alone is no planner.
         """
-        return max(filter(self.better, self.tried[1:]), key=lambda one: one.rate, default=None)
+        planners = (one for one in self.tried[1:] if one.choice)
+        return max(filter(self.better, planners), key=lambda one: one.rate, default=None)
 
     def better(self, one: TriedPlanner) -> bool:
         """True if a gain on the protocol's planner is shown over all pairs together, and a loss at no distance."""
@@ -141,7 +173,7 @@ class Trials(Section):
 
 
 class ControlGain(Section):
-    """Success with a head of shuffled labels in place of a chosen one, of the prior alone, or of random actions."""
+    """Success of one of `PlannerChoice.controls`, of the prior alone, or of random actions."""
 
     name: str
     success: Rate

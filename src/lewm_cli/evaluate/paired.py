@@ -33,6 +33,8 @@ class ComparedResult(Section):
     """Digest of the file of the head that plans were judged by; None if the objective asks none."""
     prior_sha256: str | None = None
     """Digest of the file of the behavior prior; None if none was asked."""
+    anchors: DatasetIdentity | None = None
+    """The recording at whose frames plans aimed; None if at none."""
     held_out: bool
     protocol: EvalProtocol
     success: Rate
@@ -103,6 +105,7 @@ def compare(results: Sequence[NamedResult]) -> PairedComparison:
                 weights_sha256=named.result.weights_sha256,
                 head_sha256=named.result.head_sha256,
                 prior_sha256=named.result.prior_sha256,
+                anchors=named.result.anchors,
                 held_out=named.result.held_out,
                 protocol=named.result.protocol,
                 success=Rate.of(success, clusters),

@@ -37,7 +37,7 @@ from lewm_cli.evaluate import (
     remarks,
 )
 from lewm_cli.flows import Progress, stopped_with
-from lewm_cli.flows.anchors import prepare_anchors, refuse_retrieved
+from lewm_cli.flows.anchors import prepare_anchors
 from lewm_cli.flows.improved import count_chosen_by, improved_planner
 from lewm_cli.flows.planned import EvalRequest, Planned, find_planned
 from lewm_cli.flows.results import Evaluated, find_evaluation, keep_result, results_folder, try_keeping
@@ -104,11 +104,9 @@ def evaluate_run(
                 f"note: lewm improve chose the planner by {counted(known, 'episode')} of these, so the rate may be a "
                 "little too good; --dataset with another recording measures without that"
             )
-        prepare_anchors(home, run, planner, say, progress)
+        prepare_anchors(home, run, planner, say, progress, planned)
         if config and (planner.prior or planner.anchors):
             say("note: references begin at no prior and aim at the goals themselves")
-        for one in planned:
-            refuse_retrieved(run, planner, one.dataset, one.pairs)
         if record:
             run.recorded_proprio(planned[0].dataset)  # and so is what the latent map needs
     farthest = max((one.protocol for one in planned), key=lambda protocol: protocol.offset)

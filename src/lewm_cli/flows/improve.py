@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -11,12 +12,15 @@ import numpy as np
 import torch
 
 from lewm_cli.config import EvalProtocol, Layer, PlannerConfig
-from lewm_cli.control import Clock, find_protocol_actor, settle_planner
+from lewm_cli.control import find_protocol_actor, settle_planner
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.evaluate import (
     HELD_OUT,
+    PRIOR_ALONE,
     EvaluationLoop,
     ImproveResult,
+    Journal,
+    Journaled,
     PairSet,
     PlannerChoice,
     Trials,
@@ -25,18 +29,20 @@ from lewm_cli.evaluate import (
     count_plans,
     find_protocol,
     redraw,
+    resume_clock,
     submit_random,
 )
 from lewm_cli.flows import Progress, stopped_with
-from lewm_cli.flows.anchors import prepare_anchors, refuse_retrieved
+from lewm_cli.flows.anchors import prepare_anchors
 from lewm_cli.flows.evaluate import simulated_task
 from lewm_cli.flows.fit import FEWEST_TESTED, fit_loaded
 from lewm_cli.flows.planned import Planned
-from lewm_cli.flows.results import keep_result, try_keeping
+from lewm_cli.flows.results import keep_result, results_folder, try_keeping
 from lewm_cli.flows.unseen import UnseenEpisodes, find_unseen
 from lewm_cli.heads import find_head
 from lewm_cli.model import resolve_device
 from lewm_cli.plural import counted
+from lewm_cli.report.numbers import duration
 from lewm_cli.simulate import SimulatorPool, gather, simulator_pool
 from lewm_cli.store import NO_OPTIONS, ExternalWeights, Home, Run, Say, load_run
 from lewm_cli.suggestion import command
@@ -46,11 +52,12 @@ from lewm_cli.workers import available_cores
 OFFSETS = (25, 50, 75, 100)
 """Environment steps from start to goal."""
 
+STOPPED = (
+    "stopped; anchors, heads and episodes of tries that are complete are kept, and the same command goes on from there"
+)
+
 VALIDATED, TESTED = 40, 100
 """Pairs of every distance to choose by and to test on, if there are so many."""
-
-PRIOR_ALONE = "the prior alone"
-"""Name of what acts without planning, which planning has to beat."""
 
 
 def improve_run(
@@ -68,10 +75,10 @@ def improve_run(
     device: str = "auto",
     external: ExternalWeights = NO_OPTIONS,
 ) -> tuple[ImproveResult, Path]:
-    """Choose among latent distance, reachability, prior and anchors, then the least effort that loses nothing.
+    """Choose among latent distance, reachability, prior, anchors and recorded sequences, then the least effort.
 
     The result is stored under `<run>.run/results/`, and holds the run's planner from then on. Heads are fitted where
-    there are none for the present weights.
+    there are none for the present weights. Episodes that an interrupted call has finished are not acted in again.
 
     Args:
         validation: recording whose pairs are chosen by; the one that the run was trained on if not given.
@@ -84,7 +91,7 @@ def improve_run(
     Raises:
         LewmError: no such run or recording, no simulator, a policy, no held-out episodes or too few that are long
             enough, or recordings that share episodes.
-        StoppedError: Ctrl-C or SIGTERM; heads that were fitted are kept.
+        StoppedError: Ctrl-C or SIGTERM; heads that were fitted and episodes that are finished are kept.
     """
     begun, on = time.monotonic(), resolve_device(device)
     run = load_run(home, name, on, external=external, say=say)
@@ -99,15 +106,12 @@ def improve_run(
     assert base is not None
     protocol = protocol.model_copy(update={"planner": base})
     choices = _choices(PlannerChoice.of(base), run.card.dataset.name)
-    again = command("improve", run.name)
-    with stopped_with(lambda: f"stopped; heads and anchors that are complete are kept, and {again} begins with them"):
+    kept = _Kept(home, run, say)
+    with stopped_with(lambda: STOPPED), kept.opened:
+        with_all, measured = choices[-1].planner(base), (*chosen_by, *tested_on)
+        prepare_anchors(home, run, with_all, say, progress, measured, "name others with --validation and --dataset")
         for kind in ("reach", "prior"):
             _fit_missing(home, run, kind, say, progress)
-        with_all = choices[-1].planner(base)
-        prepare_anchors(home, run, with_all, say, progress)
-        for one in (*chosen_by, *tested_on):  # where nobody knows which episodes a run was trained on, they may be
-            others = f"name another recording than {one.dataset.name}"
-            refuse_retrieved(run, with_all, one.dataset, one.pairs, others)
         if on.type == "cpu":
             torch.set_num_threads(1)  # the planner brings its own threads
         pairs = max(len(one.pairs) for one in (*chosen_by, *tested_on))
@@ -115,38 +119,55 @@ def improve_run(
         with simulator_pool(task, workers, say) as pool:
             for planned in {one[0].dataset.name: one[0] for one in (chosen_by, tested_on)}.values():
                 redraw(pool, task, planned.dataset, planned.pairs, say)
-            trying = _Trying(run, base, pool, progress, "validation", chosen_by)
-            for choice in choices:
-                if trying.add(choice).rate == 1:  # no other can reach more
+            trying = _Trying(run, base, pool, progress, "validation", chosen_by, kept)
+            testing = _Trying(run, base, pool, progress, "test", tested_on, kept)
+            fewer, controls = base.iterations.bit_length() - 1, max(len(choice.controls) for choice in choices)
+            kept.ahead = [trying.steps] * (len(choices) + 1 + fewer) + [testing.steps] * (3 + controls)
+            say(
+                f"tries: at most {len(kept.ahead)}: {len(choices)} planners and {PRIOR_ALONE}, then {fewer} with fewer "
+                f"iterations, and {3 + controls} on test pairs"
+            )
+            for choice in (choices[0], None, *choices[1:]):
+                if trying.add(choice).rate == 1 and choice:  # no other can reach more
                     break
+            kept.ahead[: -3 - controls] = [trying.steps] * fewer
             best = trying.trials.best()
             chosen = _cheapest(trying, best) if best else None
-            testing = _Trying(run, base, pool, progress, "test", tested_on)
-            controls = {**chosen.controls, PRIOR_ALONE: None} if chosen else {}
-            for each in (choices[0], chosen, *controls.values()) if chosen else ():
+            others = {**chosen.controls, PRIOR_ALONE: None} if chosen else {}
+            kept.ahead = [testing.steps] * (2 + len(others))
+            for each in (choices[0], chosen, *others.values()) if chosen else ():
                 testing.add(each)
-    tested = testing.trials if chosen else None
-    result = ImproveResult.of(
-        run,
-        to_test.dataset,
-        held_out=to_choose.held_out and to_test.held_out,
-        begun=begun,
-        protocol=protocol,
-        validation=trying.trials,
-        chosen=chosen,
-        test=tested,
-        gains=tuple(ImproveResult.gained(tested, list(controls))) if tested else (),
-        seconds_per_plan_before=tested.tried[0].seconds_per_plan if tested else None,
-        seconds_per_plan_now=tested.tried[1].seconds_per_plan if tested else None,
-    )
-    return result, keep_result(home, run, "improve", result)
+        tested = testing.trials if chosen else None
+        result = ImproveResult.of(
+            run,
+            to_test.dataset,
+            held_out=to_choose.held_out and to_test.held_out,
+            begun=begun,
+            protocol=protocol,
+            validation=trying.trials,
+            chosen=chosen,
+            test=tested,
+            gains=tuple(ImproveResult.gained(tested, list(others))) if tested else (),
+            seconds_per_plan_before=tested.tried[0].seconds_per_plan if tested else None,
+            seconds_per_plan_now=tested.tried[1].seconds_per_plan if tested else None,
+        )
+        path = keep_result(home, run, "improve", result)
+        for journal in kept.journals:  # only now: without them, the same command would try all anew
+            journal.remove()
+    return result, path
 
 
 def _choices(plain: PlannerChoice, recording: str) -> list[PlannerChoice]:
-    """All choices of the protocol's effort, those that change less of it before others; its own is the first."""
-    parts = {"objective": "reach", "prior": True, "anchors": recording}
-    chosen = (some for count in range(len(parts) + 1) for some in combinations(parts, count))
-    return [plain.changed(**{part: parts[part] for part in some}) for some in chosen]
+    """All choices of the protocol's effort, those that change less of it before others; its own is the first.
+
+    Before a search that aims at anchors and draws from no prior, recorded sequences are ranked, which costs little.
+    """
+    parts, choices = {"objective": "reach", "prior": True, "anchors": recording}, list[PlannerChoice]()
+    for some in (some for count in range(len(parts) + 1) for some in combinations(parts, count)):
+        one = plain.changed(**{part: parts[part] for part in some})
+        ranking = [one.changed(solver="recorded", iterations=1)] if one.anchors and not one.prior else []
+        choices += [*ranking, one]
+    return choices
 
 
 def _cheapest(trying: "_Trying", best: TriedPlanner) -> PlannerChoice:
@@ -259,6 +280,40 @@ def _plan(
 
 
 @dataclass
+class _Kept:
+    """Journals of all tries of a call, so that the next goes on from them, and the time that those ahead may take.
+
+    Args:
+        opened: closes the journals.
+        ahead: environment steps of every try that may still come, those of the next first.
+        slowest: seconds per environment step, of those that were made now.
+    """
+
+    home: Home
+    run: Run
+    say: Say
+    opened: ExitStack = field(default_factory=ExitStack)
+    journals: list[Journal] = field(default_factory=list)
+    ahead: list[int] = field(default_factory=list)
+    slowest: float = 0.0
+
+    def open(self, planned: Planned, protocol: EvalProtocol) -> Journal:
+        """Open the journal of a try on the pairs of one distance."""
+        about = Journaled.of(self.run, planned.dataset, planned.pairs, protocol)
+        opening = Journal.opened(results_folder(self.home, self.run), about, resume=True, say=lambda _: None)
+        self.journals.append(self.opened.enter_context(opening))
+        return self.journals[-1]
+
+    def tried(self, what: str, rate: float, steps: int, seconds: float) -> None:
+        """Say what a try found that took so many environment steps now, and what may still come."""
+        self.ahead, self.slowest = self.ahead[1:], max(self.slowest, seconds / steps if steps else 0.0)
+        left = f", {duration(self.slowest * sum(self.ahead))} or less" if self.slowest else ""
+        more = f"; at most {len(self.ahead)} more{left}" if self.ahead else ""
+        found = f"{rate:.1%}" if steps else f"{rate:.1%}, as an interrupted call found"
+        self.say(f"{what}: {found}{more}")
+
+
+@dataclass
 class _Trying:
     """Tries planners of a run on the same pairs, one after the other.
 
@@ -266,6 +321,7 @@ class _Trying:
         base: the protocol's planner.
         stage: the word for these tries.
         planned: pairs of every distance.
+        kept: takes every episode as it ends.
     """
 
     run: Run
@@ -274,7 +330,13 @@ class _Trying:
     progress: Progress
     stage: str
     planned: list[Planned]
+    kept: _Kept
     tried: list[TriedPlanner] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Environment steps that a try takes at most."""
+        return sum(len(one.pairs) * one.protocol.budget for one in self.planned)
 
     @cached_property
     def pairs(self) -> tuple[PairSet, ...]:
@@ -289,25 +351,29 @@ class _Trying:
 
     def add(self, choice: PlannerChoice | None) -> TriedPlanner:
         """Try one more planner on all pairs, or the prior alone."""
-        planner = choice and choice.planner(self.base)
-        acting = self.planned[0].protocol.model_copy(update={"actor": "run" if choice else "prior", "planner": planner})
-        actor, clock, plans, found = find_protocol_actor(self.run, acting), Clock(), 0, []
+        acting = {"actor": "run" if choice else "prior", "planner": choice and choice.planner(self.base)}
+        protocols = [one.protocol.model_copy(update=acting) for one in self.planned]
+        actor, what = find_protocol_actor(self.run, protocols[0]), f"{self.stage}, {choice or PRIOR_ALONE}"
         known = [dict(enumerate(one.random)) for one in self.pairs]
-        steps = sum(len(one.pairs) * one.protocol.budget for one in self.planned)
-        with self.progress(f"{self.stage}, {choice or PRIOR_ALONE}", steps, "steps") as advance:
-            for one, baselines in zip(self.planned, known, strict=True):
-                loop = EvaluationLoop(one.protocol, actor, self.pool, clock, advance, baselines=baselines)
-                episodes = loop.play(one.pairs, None, time.monotonic())
-                plans += count_plans(episodes, one.protocol, actor)
+        now, plans, planning, steps, found = time.monotonic(), 0, 0.0, 0, []
+        with self.progress(what, self.steps, "steps") as advance:
+            for one, protocol, baselines in zip(self.planned, protocols, known, strict=True):
+                journal = self.kept.open(one, protocol)
+                steps += (len(one.pairs) - journal.finished) * protocol.budget
+                begun, clock = resume_clock(journal)
+                loop = EvaluationLoop(protocol, actor, self.pool, clock, advance, baselines=baselines)
+                episodes = loop.play(one.pairs, journal, begun)
+                plans, planning = plans + count_plans(episodes, protocol, actor), planning + clock.spent.planner
                 found.append(tuple(episode.success for episode in episodes))
         one_more = TriedPlanner(
             choice=choice,
             reached=tuple(found),
-            seconds_per_plan=clock.spent.planner / max(1, plans),
+            seconds_per_plan=planning / max(1, plans),
             head_sha256=actor.head_sha256,
             prior_sha256=actor.prior_sha256,
         )
         self.tried.append(one_more)
+        self.kept.tried(what, one_more.rate, steps, time.monotonic() - now)
         return one_more
 
     def _act_at_random(self, one: Planned) -> PairSet:

@@ -68,10 +68,10 @@ class Anchors:
         return goal if end - begin <= NEAR * ahead else self.latents[begin + ahead]
 
     @torch.inference_mode()
-    def sequences(self, latent: Tensor, horizon: int, count: int) -> Tensor:
+    def sequences(self, latent: Tensor, horizon: int, count: int, generator: torch.Generator | None = None) -> Tensor:
         """The action sequences (S, horizon, block_dim) that were taken from the frames nearest to a latent (D,).
 
-        They are `count`, or as many as there are.
+        They are `count`, or as many as there are. Where a generator is given it draws them from all, wherever taken.
 
         Raises:
             LewmError: none of so many model steps is known.
@@ -84,9 +84,12 @@ class Anchors:
                 f"no episode of {self.index.dataset.name} has {steps} known actions in a row, as {horizon} model steps "
                 "take; name another recording with planner.anchors, or a smaller planner.horizon"
             )
-        near = self._distances(latent[None])[0, usable].topk(min(count, len(usable)), largest=False).indices
-        rows = self._rows[usable[near], None] + torch.arange(steps, device=near.device)
-        return self.actions[rows].reshape(len(near), horizon, -1)
+        if generator is None:
+            taken = self._distances(latent[None])[0, usable].topk(min(count, len(usable)), largest=False).indices
+        else:
+            taken = torch.randperm(len(usable), generator=generator)[:count].to(usable.device)
+        rows = self._rows[usable[taken], None] + torch.arange(steps, device=taken.device)
+        return self.actions[rows].reshape(len(taken), horizon, -1)
 
     def ahead(self, horizon: int) -> int:
         """The number of kept frames that is nearest to so many model steps, at least one."""

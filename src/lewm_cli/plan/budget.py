@@ -7,23 +7,26 @@ from torch import Tensor
 from lewm_cli.config import PlannerConfig
 from lewm_cli.errors import LewmError
 from lewm_cli.model import PlanFlops
+from lewm_cli.plan.problem import Problem
 
 
 class Budget:
     """Says before an iteration if there is time and if there are operations left for it.
 
     Attributes:
-        begun: when planning began, by the monotonic clock.
+        begun: when planning began, by the monotonic clock: before the problem was ready to be searched.
         model: operations that the model takes, 0 where they are not known.
 
     Raises:
         LewmError: operations are limited, and those of the model are not known.
     """
 
-    def __init__(self, config: PlannerConfig, flops: PlanFlops | None) -> None:
+    def __init__(self, config: PlannerConfig, problem: Problem) -> None:
+        flops = problem.flops
         if config.flops is not None and flops is None:
             raise LewmError("operations are limited, and nobody counts those of this cost; set planner.milliseconds")
-        self.begun = self._read = time.monotonic()
+        self._read = time.monotonic()
+        self.begun = self._read - problem.spent
         self._took = 0.0
         self.model, self._limit = flops or PlanFlops(0, 0), config.flops
         self._seconds = None if config.milliseconds is None else config.milliseconds / 1000

@@ -23,7 +23,7 @@ class PerEnvironment:
         """See `Solver`."""
         if problem.cost.environments == 1:
             return self.solver.solve(problem)
-        begun, cancelled = time.monotonic(), Event()
+        begun, cancelled = time.monotonic() - problem.spent, Event()
         alone = [replace(problem.of(number), cancelled=cancelled) for number in range(problem.cost.environments)]
         with ThreadPoolExecutor(available_cores()) as threads:
             try:

@@ -67,6 +67,7 @@ class Problem:
         recorded: E of them, or none at all: recorded sequences (S, horizon, block_dim) that may be tried, normalized.
         bounds: candidates are clipped to them.
         flops: operations that the model takes, if they are known.
+        spent: seconds that went by for this problem before the search for its plans.
         cancelled: set by another thread when the plans are not wanted anymore.
     """
 
@@ -79,10 +80,11 @@ class Problem:
     recorded: Sequence[Tensor] = ()
     bounds: Bounds | None = None
     flops: PlanFlops | None = None
+    spent: float = 0.0
     cancelled: Event | None = None
 
     def of(self, number: int) -> Self:
-        """The problem of one of the environments."""
+        """The problem of one of the environments, with its share of the time spent."""
         one = slice(number, number + 1)
         return replace(
             self,
@@ -91,6 +93,7 @@ class Problem:
             warm_starts=self.warm_starts[one],
             priors=self.priors[one],
             recorded=self.recorded[one],
+            spent=self.spent / self.cost.environments,
         )
 
     def initial_mean(self, horizon: int) -> Tensor:

@@ -91,7 +91,7 @@ class Search:
 
     def __init__(self, config: PlannerConfig, problem: Problem, *, record: bool) -> None:
         self.problem, self._config, self._record = problem, config, record
-        self._budget = Budget(config, problem.flops)
+        self._budget = Budget(config, problem)
         environments = problem.cost.environments
         self.mean = self.best = problem.initial_mean(config.horizon)
         self.best_cost = self._mean_cost = torch.full((environments,), torch.inf, device=problem.cost.device)

@@ -18,6 +18,7 @@ SOLVERS: dict[SolverName, type[IterativeSolver]] = {
     "gradient": Gradient,
     "cem-gd": CEMGD,
     "recorded": Recorded,
+    "recorded-random": Recorded,
 }
 
 

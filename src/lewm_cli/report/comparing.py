@@ -121,7 +121,7 @@ def _acts(protocol: EvalProtocol) -> str:
 
 
 def _planned_otherwise(one: ComparedResult, baseline: ComparedResult) -> Iterator[str]:
-    """Settings of seed and planner that are not the baseline's, and another head of the same weights."""
+    """Settings of seed and planner that are not the baseline's, and heads and anchors that differ under one name."""
     mine, theirs = ({"seed": of.protocol.drawn_with, **of.protocol.planning.model_dump()} for of in (one, baseline))
     for key, value in mine.items():
         if value != theirs[key]:
@@ -132,3 +132,5 @@ def _planned_otherwise(one: ComparedResult, baseline: ComparedResult) -> Iterato
             yield "by another head of the same weights"
         if one.prior_sha256 != baseline.prior_sha256 and mine["prior"] == theirs["prior"]:
             yield "from another prior of the same weights"
+    if one.anchors and baseline.anchors and one.anchors != baseline.anchors and mine["anchors"] == theirs["anchors"]:
+        yield f"anchors of another recording of the name {mine['anchors']}"

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.table import Table
 
-from lewm_cli.evaluate import ImproveResult
+from lewm_cli.evaluate import PRIOR_ALONE, ImproveResult
 from lewm_cli.report.numbers import percent
 from lewm_cli.report.pieces import plain_table
+from lewm_cli.suggestion import command
 
 PADDING = (0, 1, 0, 0)  # narrow enough for 80 columns
 
@@ -27,11 +28,10 @@ def _tried(result: ImproveResult) -> Table:
         padding=PADDING,
     )
     for one in trials.tried:
-        assert one.choice is not None  # only other pairs are for the prior alone
-        taken = "chosen" if one.choice == result.chosen else ""
+        taken = "chosen" if one.choice and one.choice == result.chosen else ""
         rates = (percent(rate, 0) for rate in one.rates)
-        effort, spent = str(one.choice.iterations), f"{1000 * one.seconds_per_plan:.1f}"
-        table.add_row(one.choice.parts, effort, *rates, percent(one.rate), spent, taken)
+        effort, spent = str(one.choice.iterations) if one.choice else "", f"{1000 * one.seconds_per_plan:.1f}"
+        table.add_row(one.parts, effort, *rates, percent(one.rate), spent, taken)
     table.add_row("random actions", "", *(percent(sum(one.random) / len(one.random), 0) for one in trials.pairs))
     return table
 
@@ -60,10 +60,13 @@ def _controls(result: ImproveResult) -> Table:
 
 
 def _notes(result: ImproveResult) -> Iterator[str]:
+    acting = command("eval", result.run, "--actor", "prior")
     if not result.held_out:
         yield "EPISODES THAT THE RUN MAY HAVE BEEN TRAINED ON."
     if result.chosen is None or result.seconds_per_plan_before is None or result.seconds_per_plan_now is None:
         yield "No planner is shown better than the protocol's, which is the run's from now on."
+        if any(one.choice is None and result.validation.better(one) for one in result.validation.tried):
+            yield f"The prior alone is, without planning: {acting}"
         return
     yield f"Planner of {result.run} from now on:"
     yield f"{result.chosen}."
@@ -77,3 +80,5 @@ def _notes(result: ImproveResult) -> Iterator[str]:
         pairs = zip(result.gains, row, strict=True)
         if unclear := [str(at.offset) for at, one in pairs if not one.below.shown]:
             yield f"Not shown better than {row[0].name} {', '.join(unclear)} steps ahead."
+            if row[0].name == PRIOR_ALONE:
+                yield f"That acts there without planning: {acting}"

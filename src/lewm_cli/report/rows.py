@@ -19,6 +19,7 @@ from lewm_cli.report.summary import (
     Line,
     decode_lines,
     dose_line,
+    improved_lines,
     latent_summary,
     offline_lines,
     perturbation_line,
@@ -148,9 +149,7 @@ def _lines(one: Measurement) -> Iterator[tuple[str, Line]]:
             asked = f"asked for {share(one.false_alarms)}, threshold {number(one.threshold)}"
             yield "alarm", Line("false alarms, share of steps", rate.rate, rate.low, rate.high, str(rate), asked)
         case ImproveResult():
-            for gain in one.gains:
-                what, beside = f"success of the improved planner, {gain.offset} steps ahead", f"before {gain.before}"
-                yield "improve", Line(what, gain.now.rate, gain.now.low, gain.now.high, str(gain.now), beside)
+            yield from (("improve", line) for line in improved_lines(one))
         case DecodeResult():
             yield from (("decode", line) for line in decode_lines(one))
         case DoseResult():

@@ -7,7 +7,7 @@ from lewm_cli.config import PatchNetworkConfig
 from lewm_cli.decode import DecodeResult
 from lewm_cli.demo import fits_a_page
 from lewm_cli.diagnose.film_result import FilmResult
-from lewm_cli.evaluate import EvalResult
+from lewm_cli.evaluate import EvalResult, ImproveResult
 from lewm_cli.latent import LatentResult
 from lewm_cli.methods import RunCard
 from lewm_cli.offline import OfflineResult
@@ -35,6 +35,7 @@ class RunReport:
     parameters: int
     history: TrainingHistory
     evaluation: EvalResult | None
+    improved: ImproveResult | None
     films: FilmResult | None
     offline: OfflineResult | None
     probe: ProbeResult | None
@@ -56,6 +57,7 @@ class RunReport:
             parameters=run.model.parameter_count,
             history=read_log(run.files.log),
             evaluation=evaluation,
+            improved=results.newest(ImproveResult),
             films=films[-1] if films else None,
             offline=results.newest(OfflineResult),
             probe=results.newest(ProbeResult),

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from rich.console import RenderableType
 
 from lewm_cli.decode import DecodeResult
-from lewm_cli.evaluate import EvalResult
+from lewm_cli.evaluate import EvalResult, ImproveResult
 from lewm_cli.latent import LatentResult
 from lewm_cli.offline import OfflineResult
 from lewm_cli.plural import counted
@@ -62,6 +62,8 @@ def _lines(report: RunReport) -> Iterator[Line]:
                 yield Line(f"held-out {name}", value, None, None, number(value), "")
     if report.evaluation:
         yield from planning_lines(report.evaluation)
+    if report.improved:
+        yield from improved_lines(report.improved)
     if report.offline:
         yield from offline_lines(report.offline)
     if report.probe:
@@ -86,6 +88,14 @@ def planning_lines(result: EvalResult) -> Iterator[Line]:
     if result.references:
         for what, one in (("latent", result.references.true_latent), ("true", result.references.true_state)):
             yield _rate(f"true dynamics, {what} cost", one.success, f"{one.above_run} points above the run")
+
+
+def improved_lines(result: ImproveResult) -> Iterator[Line]:
+    """Success of the chosen planner at every distance, beside that of the protocol's; nothing if that was kept."""
+    seen = "" if result.held_out else "; EPISODES IT MAY HAVE BEEN TRAINED ON"
+    for gain in result.gains:
+        beside = f"{counted(gain.now.trials, 'pair')}; before {gain.before}{seen}"
+        yield _rate(f"success of the improved planner, {gain.offset} steps ahead", gain.now, beside)
 
 
 def offline_lines(result: OfflineResult) -> Iterator[Line]:

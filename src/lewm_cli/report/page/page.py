@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from lewm_cli.diagnose.film_result import FilmResult
-from lewm_cli.evaluate import EvalResult
+from lewm_cli.evaluate import EvalResult, ImproveResult
 from lewm_cli.probe import FEATURES, SOURCES
 from lewm_cli.report.latent_space import latent_lines
 from lewm_cli.report.numbers import day, decimals, duration, interval, listed, number, p_value, percent, setting, times
@@ -116,6 +116,7 @@ def _origins(report: RunReport) -> list[tuple[str, Measurement, int]]:
     """The measurements on the page, in its order: name, measurement, and the seed it had."""
     one_each = {
         "planning" if report.plans else "success": report.evaluation,
+        "improved planner": report.improved,
         "films": report.films,
         "without a simulator": report.offline,
         "probes": report.probe,
@@ -126,7 +127,7 @@ def _origins(report: RunReport) -> list[tuple[str, Measurement, int]]:
     every["imagination"] = report.decoded
     every["surprise, doses"] = report.doses
     return [
-        (kind, one, one.protocol.seed if isinstance(one, EvalResult | FilmResult) else one.seed)
+        (kind, one, one.protocol.seed if isinstance(one, EvalResult | ImproveResult | FilmResult) else one.seed)
         for kind, one in every.items()
         if one
     ]
