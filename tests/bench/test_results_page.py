@@ -121,7 +121,7 @@ def test_rate_stands_beside_its_floor_and_the_difference_on_the_same_pairs(resul
         *("pusht", "3", str(PAIRS), str(Rate.of(success, clusters)), str(Rate.of(random, clusters)), str(above), "yes")
     ]
     assert cells(page, "Protocol `moderate`", "pusht")[-1] == "yes"
-    assert cells(page, "Each training seed", "pusht/small-seed0")[1] == str(first.overall.success)
+    assert cells(page, "Each training seed", "pusht/delta-seed0")[1] == str(first.overall.success)
 
 
 def test_what_is_not_shown_is_said(results: ModuleType, tmp_path: Path):
