@@ -3,7 +3,6 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -100,17 +99,48 @@ def test_choice_is_one_whose_gain_is_shown(counts: list[int]):
     assert best is None or best.rate == max(one.rate for one in shown)
 
 
-def test_choices_begin_with_the_protocols_and_hold_every_combination_once():
-    choices = improve._choices(PLAIN, DEMOS)
-    assert choices[0] == PLAIN
-    assert choices[-1] == PLAIN.changed(objective="reach", prior=True, anchors=DEMOS)
-    assert len(set(map(str, choices))) == 10
-    assert [one.parts for one in choices if one.iterations != 30] == [
-        "recorded, last, anchors",
-        "recorded, reach, anchors",
-    ]
-    for before, one in pairwise(choices):  # the quicker one is tried before
-        assert before.solver == "cem" or before.changed(solver="cem", iterations=30) == one
+def tried_by(rates: dict[str, int], plain: PlannerChoice = PLAIN) -> list[str]:
+    """The planners that are tried where those with these parts reach so many of 40 goals, and all others 10."""
+    found, trying = list[TriedPlanner](), SimpleNamespace()
+
+    def add(choice: PlannerChoice | None) -> TriedPlanner:
+        name = f"{choice.parts} {choice.receding}" if choice else "alone"
+        count = rates.get(name, 10)
+        found.append(TriedPlanner(choice=choice, reached=(tuple(goals(count)[0]),), **UNKNOWN))
+        return found[-1]
+
+    trying.add = add
+    improve._change_parts(trying, plain, DEMOS)
+    return [f"{one.choice.parts} {one.choice.receding}" if one.choice else "alone" for one in found]
+
+
+FIRST = ["last 5", "alone", "recorded, last, anchors 5", "last, prior 5", "last, anchors 5", "path 5", "reach 5"]
+
+
+def test_every_part_is_changed_alone_and_replanning_tried_where_none_gains():
+    assert tried_by({}) == [*FIRST, "last 1"]
+    assert tried_by({}, PLAIN.changed(receding=1)) == ["last 1", "alone", *(f"{one[:-1]}1" for one in FIRST[2:])]
+
+
+def test_the_part_that_gains_most_is_kept_and_the_others_are_changed_again():
+    rates = {"path 5": 20, "last, prior 5": 15, "path, prior 5": 21, "path, prior 1": 22}
+    then = ["recorded, path, anchors 5", "path, prior 5", "path, anchors 5", "path, prior, anchors 5", "path, prior 1"]
+    assert tried_by(rates) == [*FIRST, *then]
+    ranking = {"recorded, last, anchors 5": 12, "recorded, reach, anchors 5": 13}
+    then = ["recorded, path, anchors 5", "recorded, reach, anchors 5", "recorded, reach, anchors 1"]
+    assert tried_by(ranking) == [*FIRST, *then]
+
+
+def test_nothing_more_is_tried_where_every_goal_is_reached():
+    assert tried_by({"last 5": 40}) == FIRST[:2]
+    assert tried_by({"last, prior 5": 40}) == FIRST[:4]
+
+
+def test_no_more_planners_are_tried_than_are_announced():
+    most = improve._most_changes(PLAIN, DEMOS)
+    rates = {"last, anchors 5": 20, "last, prior, anchors 5": 30}
+    assert len(tried_by(rates)) <= 3 + most
+    assert most == 11
 
 
 @pytest.mark.parametrize(
@@ -208,8 +238,20 @@ def quick() -> Iterator[None]:
         patch.setattr("lewm_cli.heads.reach.TESTED_PAIRS", 200)
         patch.setattr("lewm_cli.heads.reach_score.RESAMPLES", 100)
         patch.setattr("lewm_cli.heads.prior.BATCH", 128)
-        patch.setattr(improve, "VALIDATED", 8)
+        patch.setattr(improve, "VALIDATED", 16)
         yield
+
+
+def everything_is_chosen(patch: pytest.MonkeyPatch) -> None:
+    """Let two planners be tried beside the protocol's, of which the second is chosen, with the iterations it has."""
+
+    def changes(choice: PlannerChoice, recording: str) -> list[PlannerChoice]:
+        every = choice.changed(objective="reach", prior=True, anchors=recording)
+        ranking = choice.changed(solver="recorded", anchors=recording, iterations=1)
+        return [] if choice.anchors else [ranking, every]
+
+    patch.setattr(improve, "_changes", changes)
+    patch.setattr(Trials, "best", lambda self: next(one for one in self.tried if one.choice and one.choice.prior))
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +263,7 @@ def improved(valid: Path, quick: None, tmp_path_factory: pytest.TempPathFactory)
     home = tmp_path_factory.mktemp("improved") / "home"
     shutil.copytree(valid, home)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trials, "best", lambda self: self.tried[-1])
+        everything_is_chosen(patch)
         done = lewm_here(home, "improve", RUN, *ON, "--offsets", "25,15", "--episodes", 8)
     assert done.code == 0, done.err
     return home, done
@@ -408,7 +450,7 @@ def test_ranking_of_recorded_sequences_can_be_the_choice(better: Home, images: t
     words = ("eval", RUN, "--dataset", VALID, "--offsets", 40, "--episodes", 4, "--workers", 1, "--record", 0, "--json")
     used = lewm_here(better.write, *words)
     assert used.code == 0, used.err
-    assert f"planner: {solver}, last, anchors of {DEMOS}, 1 iteration, {SAID}" in used.err
+    assert f"planner: {solver}, last, anchors of {DEMOS}, receding 5, 1 iteration, {SAID}" in used.err
     evaluated = EvalResult.model_validate(used.json())
     assert PlannerChoice.of(evaluated.protocol.planning) == chosen
     assert evaluated.iterations_per_plan == 1
@@ -437,7 +479,7 @@ def test_tries_outlast_an_interruption(improved: tuple[Path, Done], quick: None,
         return count_plans(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trials, "best", lambda self: self.tried[-1])
+        everything_is_chosen(patch)
         patch.setattr(improve, "count_plans", interrupted)
         assert lewm_here(home, *words).sentence(130) == f"lewm: {improve.STOPPED}"
         assert len(list(results.glob("*.journal"))) == 6
@@ -475,7 +517,7 @@ def test_complete_heads_outlast_an_interruption(valid: Path, quick: None, tmp_pa
 def test_nothing_is_used_where_nothing_is_better(better: Home):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trials, "best", lambda self: None)
-        patch.setattr(improve, "_choices", lambda plain, recording: [plain, plain.changed(prior=True)])
+        patch.setattr(improve, "_changes", lambda choice, recording: [])
         done = lewm_here(better.write, "improve", RUN, *ON, "--offsets", 10)
     assert done.code == 0, done.err
     assert "No planner is shown better than the protocol's" in flat(done.out)

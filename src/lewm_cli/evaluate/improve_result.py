@@ -35,6 +35,8 @@ class PlannerChoice(Section):
     prior: PriorName
     anchors: str | None
     """The recording whose frames are aimed at; None for the goal itself."""
+    receding: PositiveInt
+    """Model steps of a plan that are followed before there is another."""
     iterations: PositiveInt
 
     @classmethod
@@ -78,7 +80,7 @@ class PlannerChoice(Section):
 
     def __str__(self) -> str:
         recording = f" of {self.anchors}" if self.anchors else ""
-        return f"{self.parts}{recording}, {counted(self.iterations, 'iteration')}"
+        return f"{self.parts}{recording}, receding {self.receding}, {counted(self.iterations, 'iteration')}"
 
     @property
     def _settings(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +55,11 @@ STOPPED = (
     "stopped; anchors, heads and episodes of tries that are complete are kept, and the same command goes on from there"
 )
 
-VALIDATED, TESTED = 40, 100
-"""Pairs of every distance to choose by and to test on, if there are so many."""
+VALIDATED = 160
+"""Pairs to choose by, of all distances together, if there are so many."""
+
+TESTED = 100
+"""Pairs of every distance to test on, likewise."""
 
 
 def improve_run(
@@ -75,7 +77,7 @@ def improve_run(
     device: str = "auto",
     external: ExternalWeights = NO_OPTIONS,
 ) -> tuple[ImproveResult, Path]:
-    """Choose among latent distance, reachability, prior, anchors and recorded sequences, then the least effort.
+    """Choose what plans cost, begin at and aim at, how often they are made anew, and then the least effort.
 
     The result is stored under `<run>.run/results/`, and holds the run's planner from then on. Heads are fitted where
     there are none for the present weights. Episodes that an interrupted call has finished are not acted in again.
@@ -100,16 +102,17 @@ def improve_run(
     try_keeping(home, run)
     protocol = find_protocol(task, HELD_OUT, (Layer.of("--seed", "seed", seed),))
     to_choose, to_test = _find_episodes(home, run, task, validation, dataset, seed, say)
-    chosen_by = _plan(task, protocol, to_choose, offsets, VALIDATED, "--validation", say)
+    validated = VALIDATED // len(offsets)
+    chosen_by = _plan(task, protocol, to_choose, offsets, validated, "--validation", say)
     tested_on = _plan(task, protocol, to_test, offsets, episodes or TESTED, "--dataset", say, exactly=bool(episodes))
     base = settle_planner(run, protocol.planning)
     assert base is not None
     protocol = protocol.model_copy(update={"planner": base})
-    choices = _choices(PlannerChoice.of(base), run.card.dataset.name)
+    plain, recording = PlannerChoice.of(base), run.card.dataset.name
     kept = _Kept(home, run, say)
     with stopped_with(lambda: STOPPED), kept.opened:
-        with_all, measured = choices[-1].planner(base), (*chosen_by, *tested_on)
-        prepare_anchors(home, run, with_all, say, progress, measured, "name others with --validation and --dataset")
+        aiming, measured = plain.changed(anchors=recording).planner(base), (*chosen_by, *tested_on)
+        prepare_anchors(home, run, aiming, say, progress, measured, "name others with --validation and --dataset")
         for kind in ("reach", "prior"):
             _fit_missing(home, run, kind, say, progress)
         if on.type == "cpu":
@@ -121,21 +124,19 @@ def improve_run(
                 redraw(pool, task, planned.dataset, planned.pairs, say)
             trying = _Trying(run, base, pool, progress, "validation", chosen_by, kept)
             testing = _Trying(run, base, pool, progress, "test", tested_on, kept)
-            fewer, controls = base.iterations.bit_length() - 1, max(len(choice.controls) for choice in choices)
-            kept.ahead = [trying.steps] * (len(choices) + 1 + fewer) + [testing.steps] * (3 + controls)
+            changes, fewer = _most_changes(plain, recording), base.iterations.bit_length() - 1
+            kept.ahead = [trying.steps] * (3 + changes + fewer) + [testing.steps] * MOST_TESTED
             say(
-                f"tries: at most {len(kept.ahead)}: {len(choices)} planners and {PRIOR_ALONE}, then {fewer} with fewer "
-                f"iterations, and {3 + controls} on test pairs"
+                f"tries: at most {len(kept.ahead)}: {base.solver} as it is, {PRIOR_ALONE}, {changes} with another part, "
+                f"one that replans after every step, {fewer} with fewer iterations, and {MOST_TESTED} on test pairs"
             )
-            for choice in (choices[0], None, *choices[1:]):
-                if trying.add(choice).rate == 1 and choice:  # no other can reach more
-                    break
-            kept.ahead[: -3 - controls] = [trying.steps] * fewer
+            _change_parts(trying, plain, recording)
+            kept.ahead = [trying.steps] * fewer + [testing.steps] * MOST_TESTED
             best = trying.trials.best()
             chosen = _cheapest(trying, best) if best else None
             others = {**chosen.controls, PRIOR_ALONE: None} if chosen else {}
             kept.ahead = [testing.steps] * (2 + len(others))
-            for each in (choices[0], chosen, *others.values()) if chosen else ():
+            for each in (plain, chosen, *others.values()) if chosen else ():
                 testing.add(each)
         tested = testing.trials if chosen else None
         result = ImproveResult.of(
@@ -157,17 +158,50 @@ def improve_run(
     return result, path
 
 
-def _choices(plain: PlannerChoice, recording: str) -> list[PlannerChoice]:
-    """All choices of the protocol's effort, those that change less of it before others; its own is the first.
+MOST_TESTED = 5
+"""Planners on test pairs: the protocol's, the chosen one, two controls at most, and the prior alone."""
 
-    Before a search that aims at anchors and draws from no prior, recorded sequences are ranked, which costs little.
+
+def _change_parts(trying: "_Trying", plain: PlannerChoice, recording: str) -> None:
+    """Try a planner, and change the part that gains most, for as long as one gains; then let it replan after every step.
+
+    That is forward selection: all combinations would be more than half as many again. Where every goal is reached,
+    nothing more is tried.
     """
-    parts, choices = {"objective": "reach", "prior": True, "anchors": recording}, list[PlannerChoice]()
-    for some in (some for count in range(len(parts) + 1) for some in combinations(parts, count)):
-        one = plain.changed(**{part: parts[part] for part in some})
-        ranking = [one.changed(solver="recorded", iterations=1)] if one.anchors and not one.prior else []
-        choices += [*ranking, one]
-    return choices
+    best = trying.add(plain)
+    trying.add(None)
+    while best.choice and best.rate < 1:
+        tried = list[TriedPlanner]()
+        for choice in _changes(best.choice, recording):
+            tried.append(trying.add(choice))
+            if tried[-1].rate == 1:
+                break
+        leading = max(tried, key=lambda one: one.rate, default=best)
+        if leading.rate <= best.rate:
+            break
+        best = leading
+    if best.choice and best.rate < 1 and best.choice.receding > 1:
+        trying.add(best.choice.changed(receding=1))
+
+
+def _changes(choice: PlannerChoice, recording: str) -> list[PlannerChoice]:
+    """Every change of one part that is as the protocol has it, those that take less time first."""
+    found = list[PlannerChoice]()
+    if choice.solver != "recorded":
+        if not choice.prior:
+            found.append(choice.changed(solver="recorded", anchors=recording, iterations=1))
+            found.append(choice.changed(prior=True))
+        if not choice.anchors:
+            found.append(choice.changed(anchors=recording))
+    if choice.objective == "last":
+        found += [choice.changed(objective=objective) for objective in ("path", "reach")]
+    return found
+
+
+def _most_changes(choice: PlannerChoice, recording: str) -> int:
+    """Most planners that forward selection can try from here on."""
+    changes = _changes(choice, recording)
+    return len(changes) + max((_most_changes(one, recording) for one in changes), default=0)
 
 
 def _cheapest(trying: "_Trying", best: TriedPlanner) -> PlannerChoice:
@@ -307,7 +341,7 @@ class _Kept:
     def tried(self, what: str, rate: float, steps: int, seconds: float) -> None:
         """Say what a try found that took so many environment steps now, and what may still come."""
         self.ahead, self.slowest = self.ahead[1:], max(self.slowest, seconds / steps if steps else 0.0)
-        left = f", {duration(self.slowest * sum(self.ahead))} or less" if self.slowest else ""
+        left = f", {duration(self.slowest * sum(self.ahead))} at this pace" if self.slowest else ""
         more = f"; at most {len(self.ahead)} more{left}" if self.ahead else ""
         found = f"{rate:.1%}" if steps else f"{rate:.1%}, as an interrupted call found"
         self.say(f"{what}: {found}{more}")

@@ -22,7 +22,7 @@ def improve_tables(result: ImproveResult) -> list[RenderableType]:
 def _tried(result: ImproveResult) -> Table:
     trials = result.validation
     table = plain_table(
-        *("planner", "iterations", *(str(pairs.offset) for pairs in trials.pairs), "mean", "ms", ""),
+        *("planner", "receding", "iterations", *(str(pairs.offset) for pairs in trials.pairs), "mean", "ms", ""),
         title=f"{result.run} on {trials.dataset.name}: goals reached, by how many steps they lie ahead "
         f"({', '.join(str(len(pairs.random)) for pairs in trials.pairs)} pairs), and ms per plan",
         padding=PADDING,
@@ -30,9 +30,10 @@ def _tried(result: ImproveResult) -> Table:
     for one in trials.tried:
         taken = "chosen" if one.choice and one.choice == result.chosen else ""
         rates = (percent(rate, 0) for rate in one.rates)
-        effort, spent = str(one.choice.iterations) if one.choice else "", f"{1000 * one.seconds_per_plan:.1f}"
-        table.add_row(one.parts, effort, *rates, percent(one.rate), spent, taken)
-    table.add_row("random actions", "", *(percent(sum(one.random) / len(one.random), 0) for one in trials.pairs))
+        effort = (str(one.choice.receding), str(one.choice.iterations)) if one.choice else ("", "")
+        spent = f"{1000 * one.seconds_per_plan:.1f}"
+        table.add_row(one.parts, *effort, *rates, percent(one.rate), spent, taken)
+    table.add_row("random actions", "", "", *(percent(sum(one.random) / len(one.random), 0) for one in trials.pairs))
     return table
 
 
