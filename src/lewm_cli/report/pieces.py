@@ -5,11 +5,12 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import JustifyMethod
+from rich.console import JustifyMethod, RenderableType
 from rich.table import Table
 
 from lewm_cli.config import Inputs, Section
 from lewm_cli.report.numbers import number, setting
+from lewm_cli.visible import visible_line
 
 if TYPE_CHECKING:
     from lewm_cli.control import ImaginedPlan
@@ -22,6 +23,14 @@ UNITS = (("TFLOPs", 1e12), ("GFLOPs", 1e9), ("MFLOPs", 1e6))
 """Units of operations, the largest first."""
 
 
+class LineTable(Table):
+    """A table in which a string is one line, whatever is in it; `Text` may be several."""
+
+    def add_row(self, *cells: RenderableType | None, **settings: Any) -> None:
+        """Add a row, in which a name that holds a line break cannot pass for another row."""
+        super().add_row(*(visible_line(cell) if isinstance(cell, str) else cell for cell in cells), **settings)
+
+
 def plain_table(*headings: str, fold: Sequence[int] = (), justify: JustifyMethod = "left", **settings: Any) -> Table:
     """A table without frames, which fits a terminal of 80 columns.
 
@@ -32,7 +41,7 @@ def plain_table(*headings: str, fold: Sequence[int] = (), justify: JustifyMethod
         settings: of `Table`, like its title.
     """
     alignment = {"title_justify": "left", "caption_justify": "left"}
-    table = Table(**{"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, **alignment, **settings})
+    table = LineTable(**{"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, **alignment, **settings})
     for place, heading in enumerate(headings):
         breaks = place in fold
         table.add_column(heading, justify=justify, no_wrap=not breaks, overflow="fold" if breaks else "ellipsis")
@@ -47,7 +56,7 @@ def framed_table(title: str, *headings: str, fold: Sequence[int] | None = None) 
 
 def facts_table(title: str) -> Table:
     """A table of two columns without headings: what, and how much."""
-    table = Table(title=title, title_justify="left", show_header=False)
+    table = LineTable(title=title, title_justify="left", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     return table
