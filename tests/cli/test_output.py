@@ -16,6 +16,7 @@ import pytest
 from commands import LEWM, PATIENCE, environment
 from lewm_cli.cli.main import main
 from lewm_cli.report import Output
+from lewm_cli.report.pieces import Prose
 from synthetic import write_recording
 
 UNDECODABLE = os.fsdecode(b"caf\xe9")
@@ -107,6 +108,18 @@ def test_names_of_foreign_files_do_not_act_on_the_terminal(tmp_path: Path, varia
     out = io.StringIO()
     assert run_into(tmp_path, out, io.StringIO(), "show", "robot/pick", "--json") == 0
     assert evil in [column["name"] for column in json.loads(out.getvalue())["columns"]]
+
+
+def test_sentences_below_a_table_break_between_words(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    words, path = ["dynamics"] * 30, "/home/" + "runs/" * 30 + "eval.json"
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", screen)
+    Output(as_json=False, quiet=False).result({}, lambda: [Prose(" ".join(words), f"a: {path}")])
+    *sentence, last = [line.strip() for line in screen.getvalue().splitlines()]
+    assert " ".join(sentence).split() == [*words, "a:"]
+    assert max(map(len, sentence)) <= 70
+    assert last == path
 
 
 def test_labels_of_progress_are_no_markup(monkeypatch: pytest.MonkeyPatch):

@@ -14,7 +14,7 @@ from lewm_cli.report.evaluating import NOT_SHOWN
 from lewm_cli.report.latent_space import latent_comparison, latent_lines
 from lewm_cli.report.numbers import p_value
 from lewm_cli.report.offline_lines import offline_comparison, percentile_difference
-from lewm_cli.report.pieces import Tree, plain_table
+from lewm_cli.report.pieces import Prose, Tree, plain_table
 
 PADDING = (0, 1, 0, 0)  # narrow enough for 80 columns
 
@@ -57,7 +57,7 @@ def compared_tree(
 
 def _comparison(comparison: PairedComparison) -> list[RenderableType]:
     """Every rate beside its random baseline, every difference to the baseline, and what to mind when reading them."""
-    return [_rates(comparison), "", _differences(comparison), "\n".join(["", *_notes(comparison)])]
+    return [_rates(comparison), "", _differences(comparison), Prose("", *_notes(comparison))]
 
 
 def _rates(comparison: PairedComparison) -> Table:

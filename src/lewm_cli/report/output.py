@@ -94,7 +94,7 @@ class Output:
                 if isinstance(table, str):
                     print(visible(table))  # text is not wrapped to the width of a terminal
                 else:
-                    self.results.print(table)
+                    self.results.print(table, crop=False)
             sys.stdout.flush()  # whatever comes next may last
 
     def line(self, tree: Any) -> None:

@@ -1,12 +1,14 @@
 """Pieces that several tables share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import JustifyMethod, RenderableType
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from lewm_cli.config import Inputs, Section
 from lewm_cli.report.numbers import number, setting
@@ -29,6 +31,19 @@ class LineTable(Table):
     def add_row(self, *cells: RenderableType | None, **settings: Any) -> None:
         """Add a row, in which a name that holds a line break cannot pass for another row."""
         super().add_row(*(visible_line(cell) if isinstance(cell, str) else cell for cell in cells), **settings)
+
+
+class Prose:
+    """Sentences below a table, which break between words where the terminal ends; a path stays whole."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        for line in map(visible_line, self.lines):
+            parts = wrap(line, options.max_width, break_long_words=False, break_on_hyphens=False)
+            for part in parts or [""]:
+                yield Text(part, overflow="ignore")
 
 
 def plain_table(*headings: str, fold: Sequence[int] = (), justify: JustifyMethod = "left", **settings: Any) -> Table:
