@@ -53,6 +53,7 @@ GROUND_MODULES = {
     "lewm_cli.supported",
     "lewm_cli.system_errors",
     "lewm_cli.text_file",
+    "lewm_cli.visible",
     "lewm_cli.workers",
 }
 

@@ -98,6 +98,25 @@ def test_flags_of_two_columns_are_taken_together(tmp_path: Path):
     assert_rows(opened(path, episodes="log/ended,log/cut"))
 
 
+LASTING = np.isin(np.arange(ROWS), [*(ENDS - 1), *(ENDS - 2)])
+
+
+@pytest.mark.parametrize(
+    ("flags", "actions", "said"),
+    [
+        (np.arange(ROWS) >= ROWS - 3, ACTIONS, "when stays set over the last 3 rows, and a flag is set in the last"),
+        (np.ones(ROWS, bool), ACTIONS, f"when stays set over the last {ROWS} rows, and a flag is set"),
+        (np.zeros(ROWS, bool), ACTIONS, "when is never set, and a flag is set in the last row of every episode alone"),
+        (LASTING, ACTIONS[: -len(LENGTHS)], f"when says that {len(LENGTHS)} episodes had a single row, first in row"),
+    ],
+)
+def test_flags_that_stay_set_are_refused_for_that(tmp_path: Path, flags: np.ndarray, actions: np.ndarray, said: str):
+    path = written(tmp_path / "own.h5", {"pixels": FRAMES, "action": actions, "when": flags})
+    with pytest.raises(LewmError, match=said) as refused:
+        opened(path, episodes="when")
+    assert "write ep_len and ep_offset" in str(refused.value)
+
+
 def test_file_that_is_one_episode_is_said_to_be(tmp_path: Path):
     path = written(tmp_path / "own.h5", {"pixels": FRAMES, "action": ACTIONS[:-1]})
     with pytest.raises(LewmError, match=r"no other column says where episodes end.*--episodes COLUMN"):

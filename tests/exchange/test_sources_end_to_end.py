@@ -33,6 +33,7 @@ def test_recording_of_a_tool_becomes_one_of_ours(tmp_path: Path, kind: str):
     assert (made["episodes"], made["rows"]) == (looked["episodes"], looked["frames"])
     assert made["imported"]["framing"] == looked["framing"]
     dataset = open_dataset(Path(made["path"]), "robot/pick")
+    assert looked["bytes"] == pytest.approx(dataset.path.stat().st_size, rel=0.3)
     assert dataset.notes == ()
     known = dataset.actions[~np.isnan(dataset.actions).any(axis=1)]
     least = [action["least"] for action in looked["actions"]]

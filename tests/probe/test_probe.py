@@ -40,6 +40,7 @@ from lewm_cli.probe.fitted import Scale
 from lewm_cli.probe.probe_result import ProbeScore
 from lewm_cli.probe.samples import Features, ProbeSamples
 from lewm_cli.report import probe_tables
+from lewm_cli.report.summary import probe_lines
 from lewm_cli.statistics.estimate import R2_RESAMPLES as RESAMPLES
 from lewm_cli.store import Run, RunFiles, save_run
 from lewm_cli.tasks import GENERIC, TWOROOM, find_task
@@ -511,6 +512,10 @@ def test_command_prints_seeds_and_a_curve(world: World):
     result = ProbeResult.model_validate_json(path.read_text(encoding="utf-8"))
     assert result.seeds == (0, 1)
     assert [one.frames for one in result.targets[0].sizes] == [20, 40]
+    score, line = result.targets[0].mlp["model"], next(probe_lines(result))
+    assert (line.low, line.high) == (min(score.by_seed), max(score.by_seed)) != (score.r2_low, score.r2_high)
+    assert line.value == pytest.approx(np.mean(score.by_seed))
+    assert line.text == f"{line.value:.3f} ({line.low:.3f} to {line.high:.3f})"
 
 
 def test_paper_stands_beside_the_run(world: World):

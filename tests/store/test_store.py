@@ -135,6 +135,14 @@ def test_what_is_no_path_under_the_home_is_no_name(name, kind):
 PATH_PIECES = st.sampled_from(["..", ".", "/", "//", "~", "a", "datasets", "\\"]) | st.text(max_size=3)
 
 
+@pytest.mark.parametrize("name", [" ", "a ", " a", "a/ b", "a /b", "a\u3000"])
+@pytest.mark.parametrize("kind", ["run", "dataset"])
+def test_blanks_at_the_ends_of_a_name_are_refused(name: str, kind: str):
+    with pytest.raises(UsageError, match="with no blank before or behind a part of it, like 'tworoom/lewm'"):
+        check_name(name, kind)
+    assert check_name("a b/c d", kind) == "a b/c d"
+
+
 @given(st.lists(PATH_PIECES, max_size=6).map("".join), st.sampled_from(["run", "dataset"]))
 def test_accepted_names_never_leave_the_home(text, kind):
     try:

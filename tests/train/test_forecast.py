@@ -151,6 +151,12 @@ def peak_of_a_process(clips: int) -> int:
     return int(ended.stdout)
 
 
+def test_what_libraries_load_at_a_first_step_counts(monkeypatch: pytest.MonkeyPatch):
+    peaks = iter([10**9, 3 * 10**9])
+    monkeypatch.setattr("lewm_cli.train.step_memory.process_peak", lambda: next(peaks))
+    assert StepMemory.measure(a_learner(), lambda phase: some_clips(8)).fixed == pytest.approx(3 * 10**9, rel=0.01)
+
+
 def test_memory_is_that_of_the_hungriest_phase(monkeypatch: pytest.MonkeyPatch):
     encoder = {"patch_size": 16, "width": 64, "depth": 1, "heads": 2, "mlp": 32}
     model = {"image_size": SIDE, "encoder": encoder, "predictor": {"depth": 4, "heads": 4, "head_dim": 32, "mlp": 256}}

@@ -20,6 +20,7 @@ from lewm_cli.errors import LewmError, StoppedError
 from lewm_cli.stop import understand_signals, words_of
 from lewm_cli.supported import check_system
 from lewm_cli.system_errors import explain, number_of, printing
+from lewm_cli.visible import visible_line
 
 COMMANDS = (
     *("quickstart", "fetch", "collect", "import", "pack", "train", "plot", "eval", "compare", "fit", "improve", "plan"),
@@ -105,6 +106,8 @@ def _open_output() -> None:
 def _explain(error: BaseException, *, silent: bool) -> int:
     """Print in one sentence what went wrong, unless silent, and return the exit code."""
     code = 1
+    if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+        error = error.__context__  # typer and rich exit by themselves
     match error:
         case SystemExit(code=int(code)) | typer.Exit(exit_code=code):
             return code
@@ -138,7 +141,7 @@ def _explain(error: BaseException, *, silent: bool) -> int:
             message = f"unexpected {type(error).__name__}: {error}; please report it with what --debug prints"
     if not silent:
         with suppress(OSError):  # nobody is there to read it
-            print(f"lewm: {message}", file=sys.stderr, flush=True)
+            print(f"lewm: {visible_line(message)}", file=sys.stderr, flush=True)
     return code
 
 

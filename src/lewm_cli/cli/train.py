@@ -143,6 +143,10 @@ def command(
         check_resumption(where, request)
     else:
         check_request(where, request)
+    # Before a dry run, too: their memory counts.
+    from lewm_cli.flows.train import train
+    from lewm_cli.report import TrainingView, training_tables
+
     if dry_run:
         from lewm_cli.flows.dry_run import forecast_training
         from lewm_cli.report import forecast_tables
@@ -150,9 +154,6 @@ def command(
         found = forecast_training(where, request, say=output.say)
         output.result(to_jsonable_python(found, by_alias=True), lambda: forecast_tables(found))
         return
-    from lewm_cli.flows.train import train
-    from lewm_cli.report import TrainingView, training_tables
-
     with TrainingView(output) as view:
         finished = train(where, request, listeners=(view,), say=output.say, progress=output.progress)
     output.result(to_jsonable_python(finished), lambda: training_tables(finished))

@@ -34,7 +34,7 @@ from lewm_cli.config.model import (
 from lewm_cli.config.optimization import DataConfig, EvalConfig, MonitorConfig, OptimizerConfig, ScheduleConfig
 from lewm_cli.config.planner import NOT_OF_RANKING, RANKING, ObjectiveName, PlannerConfig, PriorName, SolverName
 from lewm_cli.config.protocol import OWN_FIELDS, EvalProtocol, Expectation, ReferencesConfig
-from lewm_cli.config.section import Section
+from lewm_cli.config.section import Section, unreadable
 
 __all__ = [
     "LOGGERS",
@@ -88,4 +88,5 @@ __all__ = [
     "merge_layers",
     "parse_setting",
     "read_toml",
+    "unreadable",
 ]

@@ -68,3 +68,14 @@ class Section(BaseModel):
             key, wrong = setting, [one for one in error.errors() if [*one["loc"][:-1]] == before]
         problem = ", or ".join(one["msg"][0].lower() + one["msg"][1:] for one in wrong)
         return f"{key} = {first['input']!r}: {problem}" if key else problem
+
+
+def unreadable(error: Exception) -> str:
+    """Say in one clause why something stored cannot be read: the first field that this version has otherwise."""
+    if not isinstance(error, ValidationError):
+        return str(error).partition("\n")[0]
+    first = error.errors(include_url=False)[0]
+    said = first["msg"].removeprefix("Value error, ")
+    problem = said[0].lower() + said[1:]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {problem}" if place else problem

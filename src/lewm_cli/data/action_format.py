@@ -79,6 +79,8 @@ def action_format(stored: h5py.Dataset, column: str, frames: int, episodes: Epis
     number = len(episodes.lengths)
     counted = int(episodes.lengths.sum())
     if rows + number != frames or counted not in (rows, frames) or not episodes.in_a_row:
+        if episodes.flag_fault:
+            raise LewmError(f"{stored.file.filename}: {episodes.flag_fault}")
         raise LewmError(
             f"{stored.file.filename} has {frames} frames and {rows} rows of actions, and every frame needs one row: "
             "write NaN in the last row of every episode, where no action was taken: "

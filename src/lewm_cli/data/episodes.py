@@ -34,6 +34,9 @@ FIRST = "is_first"
 SAY_EPISODES = (*BOOKKEEPING, *ENDS, *NUMBERS, *DONE, *TERMINATED, *CUT_OFF, FIRST)
 """All columns that are known to say where episodes are."""
 
+FLAGGED = "a flag is set in the last row of every episode alone, or in the first"
+"""Words for flags that say where episodes are."""
+
 STARTS = re.compile(r"first|start|begin|reset")
 """Parts of names of flags that are set in every episode's first row."""
 
@@ -64,6 +67,16 @@ class Episodes:
         read = f"{counted(len(self.lengths), 'episode')} read from {' and '.join(self.said_by)}"
         rest = f"; without an end, and taken as one more: the last {counted(self.unfinished, 'row')}"
         return read + rest * bool(self.unfinished)
+
+    @property
+    def flag_fault(self) -> str | None:
+        """A sentence for flags that stay set, so that episodes have one row, which nobody records; else None."""
+        single = np.flatnonzero(self.lengths == 1)
+        if not len(single) or not {*BOOKKEEPING, *ENDS, *NUMBERS}.isdisjoint(self.said_by):
+            return None
+        row, by = int(self.offsets[single[0]]), " and ".join(self.said_by)
+        says = f"{by} says that {counted(len(single), 'episode')} had a single row, first in row {row:,}"
+        return f"{says}, and {FLAGGED}; {_write_tables()}"
 
     @property
     def in_a_row(self) -> bool:
@@ -118,6 +131,10 @@ def episodes_by(file: h5py.File, keys: tuple[str, ...], rows: tuple[int, ...]) -
     if len(keys) == 1 and stored[0].size not in rows:
         found = _from_ends(_ends_of_table(_numbers(file, keys[0], max(rows)), keys[0], rows, file.filename), keys)
     elif len(keys) == 1 and not _are_flags(stored[0]):
+        if stored[0].dtype.kind == "b":
+            up = int(read_whole(stored[0]).sum())
+            says = f"stays set over the last {counted(up, 'row')}" if up else "is never set"
+            raise LewmError(f"{file.filename}: {keys[0]} {says}, and {FLAGGED}; {_write_tables()}")
         found = _from_ends(_ends_of_numbers(_one_per_row(stored[0]), keys[0], file.filename), keys)
     else:
         flags = [one for key in keys if (one := _flags(file, key, rows)) is not None]

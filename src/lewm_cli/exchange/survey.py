@@ -20,6 +20,9 @@ FEWEST = 2
 USUAL_SIZE = 224
 """Side of the frames of a recording in pixels, where the camera's are not smaller."""
 
+FILE_BYTES, ROW_BYTES = 10_000, 100
+"""Bytes of a recording beside its frames, about: of HDF5's own tables, and of the other columns in every row."""
+
 
 @dataclass(frozen=True)
 class AskedFrames:
@@ -69,7 +72,7 @@ class Survey:
     @property
     def bytes(self) -> int:
         """Size of the recording, about."""
-        return int(self.frame_bytes * self.frames.sum())
+        return int(FILE_BYTES + (self.frame_bytes + ROW_BYTES) * self.frames.sum())
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
+from lewm_cli.config import unreadable
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.flows.results import KINDS, result_paths, results_folders
 from lewm_cli.store import FoundRun, Home, Measurement, Say, weights_digest
@@ -76,10 +77,7 @@ class NamedKind(Generic[Kind]):
             except ValidationError:
                 continue
             return f"a stored {word} result, and only {self.purpose}"
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        problem = first["msg"][0].lower() + first["msg"][1:]
-        return f"no {self.what} as this version stores it ({f'{place}: ' if place else ''}{problem})"
+        return f"no {self.what} as this version stores it ({unreadable(error)})"
 
 
 def numbered(names: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from pydantic import PositiveInt, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from lewm_cli.config import DatasetIdentity
+from lewm_cli.config import DatasetIdentity, unreadable
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.store import Run, RunResult, head_paths, load_head, write_head
 from lewm_cli.suggestion import command
@@ -165,8 +165,7 @@ def read_anchors(path: Path) -> Anchors:
         if whole != (len(lengths), len(actions), len(latents)) or not latents.isfinite().all():
             raise ValueError("its parts do not belong together")
     except (OSError, SafetensorError, KeyError, ValidationError, ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise LewmError(f"{path} holds no anchors that can be read ({reason})") from error
+        raise LewmError(f"{path} holds no anchors that can be read by this version ({unreadable(error)})") from error
     return Anchors(index, latents, actions, lengths)
 
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import nn
 
+from lewm_cli.config import unreadable
 from lewm_cli.errors import LewmError, MissingError
 from lewm_cli.heads.decoder import DecoderFit
 from lewm_cli.heads.head_fit import HeadFit
@@ -65,8 +66,11 @@ def read_head(path: Path, kind: str, again: str) -> StoredHead:
         networks = fit.networks()
         networks.load_state_dict(tensors, strict=True)
     except (OSError, SafetensorError, KeyError, ValidationError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise LewmError(f"{path} holds no {kind} head that can be read ({reason}); fit it again: {again}") from error
+        # That of torch lists every tensor.
+        reason = "its tensors are others" if isinstance(error, RuntimeError) else unreadable(error)
+        raise LewmError(
+            f"{path} holds no {kind} head that can be read by this version ({reason}); fit it again: {again}"
+        ) from error
     endless = [key for key, value in tensors.items() if not torch.isfinite(value).all()]
     if endless:
         raise LewmError(f"{path} holds numbers that are not finite, first {endless[0]!r}; fit it again: {again}")

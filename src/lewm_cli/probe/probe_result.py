@@ -60,11 +60,19 @@ class ProbeScore(Section):
             rmse=float(np.sqrt((errors**2).mean())),
         )
 
-    def __str__(self) -> str:
+    @property
+    def overall(self) -> Estimate:
         """R2 with its interval; of several seeds the mean, with the lowest and the highest."""
-        if self.by_seed:
-            return f"{sum(self.by_seed) / len(self.by_seed):.3f} ({min(self.by_seed):.3f} to {max(self.by_seed):.3f})"
-        return f"{self.r2:.3f} [{self.r2_low:.3f}, {self.r2_high:.3f}]"
+        if not self.by_seed:
+            return Estimate(value=self.r2, low=self.r2_low, high=self.r2_high)
+        mean = sum(self.by_seed) / len(self.by_seed)
+        return Estimate(value=mean, low=min(self.by_seed), high=max(self.by_seed))
+
+    def __str__(self) -> str:
+        """The same, rounded; a range over seeds in round brackets."""
+        one = self.overall
+        ends = f"({one.low:.3f} to {one.high:.3f})" if self.by_seed else f"[{one.low:.3f}, {one.high:.3f}]"
+        return f"{one.value:.3f} {ends}"
 
 
 class SampleSize(Section):

@@ -12,8 +12,9 @@ from lewm_cli.latent import LatentResult
 from lewm_cli.offline import OfflineResult
 from lewm_cli.report.evaluating import NOT_SHOWN
 from lewm_cli.report.latent_space import latent_comparison, latent_lines
+from lewm_cli.report.numbers import p_value
 from lewm_cli.report.offline_lines import offline_comparison, percentile_difference
-from lewm_cli.report.pieces import Tree, plain_table
+from lewm_cli.report.pieces import Prose, Tree, plain_table
 
 PADDING = (0, 1, 0, 0)  # narrow enough for 80 columns
 
@@ -56,7 +57,7 @@ def compared_tree(
 
 def _comparison(comparison: PairedComparison) -> list[RenderableType]:
     """Every rate beside its random baseline, every difference to the baseline, and what to mind when reading them."""
-    return [_rates(comparison), "", _differences(comparison), "\n".join(["", *_notes(comparison)])]
+    return [_rates(comparison), "", _differences(comparison), Prose("", *_notes(comparison))]
 
 
 def _rates(comparison: PairedComparison) -> Table:
@@ -84,7 +85,7 @@ def _differences(comparison: PairedComparison) -> Table:
     for one, tests in zip(comparison.results[1:], p_values, strict=True):
         difference = one.above_baseline
         alone = (str(difference.only_this), str(difference.only_other))
-        shown = (f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" for p in tests if p is not None)
+        shown = (p_value(p) for p in tests if p is not None)
         table.add_row(one.name, str(difference), *alone, *shown)
     return table
 

@@ -3,6 +3,7 @@
 from pydantic_core import to_jsonable_python
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from lewm_cli.config import PatchNetworkConfig
 from lewm_cli.decode import DecodeResult
@@ -48,16 +49,16 @@ def details_tables(details: RunDetails) -> list[RenderableType]:
         for result in evaluations:
             rates = (str(result.overall.success), str(result.overall.random))
             day, clock = result.time[:16].split("T")
-            pairs = f"{result.dataset.name}\n{result.protocol}"  # 80 columns have no room for one more
+            pairs = Text(f"{result.dataset.name}\n{result.protocol}")  # 80 columns have no room for one more
             ahead, took = str(result.protocol.offset), number(result.seconds_per_plan)
-            results.add_row(f"{day}\n{clock}", pairs, ahead, *rates, took)
+            results.add_row(Text(f"{day}\n{clock}"), pairs, ahead, *rates, took)
         tables.append(results)
     if improvements := details.results.of(ImproveResult):
         planners = framed_table("planners chosen by lewm improve", "time, UTC", "tested on", "planner", "success")
         for improved in improvements:
             chosen = improved.chosen or "the protocol's, for no other is shown better"
             gains = (f"{gain.offset} ahead: {gain.now}, before {gain.before}" for gain in improved.gains)
-            planners.add_row(improved.time[:16], improved.dataset.name, str(chosen), "\n".join(gains))
+            planners.add_row(improved.time[:16], improved.dataset.name, str(chosen), Text("\n".join(gains)))
         tables.append(planners)
     if details.heads:
         heads = framed_table("heads on its latents", "fitted", "kind", "file", "tested")

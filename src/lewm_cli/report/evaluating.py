@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from lewm_cli.evaluate import EvalResult, References
-from lewm_cli.report.pieces import plain_table, spent_per_plan
+from lewm_cli.report.pieces import Prose, plain_table, spent_per_plan
 from lewm_cli.simulate import HELD_STEPS
 
 NOT_SHOWN = "not shown to beat random"
@@ -84,7 +84,7 @@ def _references(result: EvalResult) -> list[RenderableType]:
         ("zero action", found.zero_action),
     ):
         table.add_row(by, str(reference.success), str(reference.above_run))
-    return [table, "\n".join([*_blame(found), *_ranking(found)])]
+    return [table, Prose(*_blame(found), *_ranking(found))]
 
 
 def _references_by_distance(results: Sequence[EvalResult]) -> list[RenderableType]:
@@ -95,7 +95,7 @@ def _references_by_distance(results: Sequence[EvalResult]) -> list[RenderableTyp
         columns = (found.model, found.true_latent, found.true_state, found.zero_action)
         table.add_row(str(ahead), *(str(reference.success) for reference in columns))
         notes += [f"{ahead}: {line}" for line in _blame(found)]
-    return [table, "\n".join(notes)]
+    return [table, Prose(*notes)]
 
 
 def _measured_by(result: EvalResult, goals: str) -> str:

@@ -34,7 +34,8 @@ def forecast_tables(found: Forecast) -> list[RenderableType]:
     facts.add_row("disk", f"{decimal(disk.whole)}: {kinds}")
     facts.add_row("", f"{decimal(found.free)} are free" + ("" if disk.whole < found.free else ", which do not suffice"))
     few, more = MEASURED
-    how = f"memory of {memory.device} by batch size, reckoned from steps with {few} and {more} clips:"
+    how = f"memory of {memory.device} by batch size, reckoned from steps with {few} and {more} clips"
+    how += ":" if memory.device.startswith("cuda") else " (it may be a tenth more):"
     table = plain_table("batch", "memory", "")
     for batch, needed in found.batches.items():
         fits = "" if needed <= memory.available else "does not fit"

@@ -11,6 +11,7 @@ from lewm_cli.report.numbers import number
 from lewm_cli.report.pieces import Tree, facts_table, plain_table
 from lewm_cli.report.recording_facts import dataset_tables, dataset_tree
 from lewm_cli.suggestion import few
+from lewm_cli.visible import visible_line
 
 if TYPE_CHECKING:
     from lewm_cli.data import Dataset
@@ -88,7 +89,7 @@ def import_tables(dataset: "Dataset", finished: "Finished") -> list[RenderableTy
         lines.append(f"left out: {few(finished.left_out)}, which are no numbers, or not in all episodes")
     if finished.gaps:
         lines.append(f"split: at {counted(finished.gaps, 'gap')} in time")
-    return [*dataset_tables(dataset), *lines]
+    return [*dataset_tables(dataset), *map(visible_line, lines)]
 
 
 def import_tree(dataset: "Dataset", finished: "Finished") -> Tree:

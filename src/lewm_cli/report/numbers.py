@@ -73,10 +73,8 @@ def duration(seconds: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value; tiny ones as powers of ten, since their digits say nothing."""
-    if p >= 0.001:
-        return f"{p:.3f}"
-    return f"< {power_of_ten(math.floor(math.log10(p)) + 1 if p > 1e-300 else -300)}"
+    """A p-value as papers print it; the digits of tiny ones say nothing."""
+    return f"{p:.2g}" if p >= 0.001 else "<0.001"
 
 
 def day(time: str) -> str:

@@ -3,12 +3,12 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
@@ -21,11 +21,13 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
 from lewm_cli.report.browser import open_in_browser
 from lewm_cli.system_errors import printing
+from lewm_cli.visible import visible, visible_line
 
 if TYPE_CHECKING:  # it takes a moment to import, and most commands need none of it
     from lewm_cli.fetch import Advance, Begin, Transfer
@@ -34,6 +36,22 @@ PLAIN_LINE_SECONDS = 5.0
 
 LEAST_COLUMNS = 60
 """Width of tables on a terminal that is narrower, or says that it is: columns would be lost."""
+
+
+class PlainConsole(Console):
+    """A console for names from anywhere: no markup in them is followed, and no letter of them acts on the terminal."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Text of a string, as wide as what is seen of it."""
+        return super().render_str(visible(text), **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Segments of anything, which may be made of other text than strings."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
 class Output:
@@ -46,13 +64,13 @@ class Output:
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self.as_json, self.quiet = as_json, quiet
-        self.results = Console(highlight=False, markup=False, emoji=False)  # a name may look like markup
+        self.results = PlainConsole()
         self.results.width = max(self.results.width, LEAST_COLUMNS)
-        self.notes = Console(stderr=True, highlight=False, emoji=False, quiet=quiet)
+        self.notes = PlainConsole(stderr=True, quiet=quiet)
 
     def say(self, message: str) -> None:
         """Print a remark for the person, on stderr."""
-        self.notes.print(message, markup=False, soft_wrap=True)
+        self.notes.print(visible_line(message), soft_wrap=True)
 
     def page(self, path: Path, *, opened: bool = False, what: str = "report") -> None:
         """Say where a page is, as a link on a terminal, and open it in a browser if that is wished for and possible."""
@@ -74,9 +92,9 @@ class Output:
         with printing():
             for table in printed:
                 if isinstance(table, str):
-                    print(table)  # text is not wrapped to the width of a terminal
+                    print(visible(table))  # text is not wrapped to the width of a terminal
                 else:
-                    self.results.print(table)
+                    self.results.print(table, crop=False)
             sys.stdout.flush()  # whatever comes next may last
 
     def line(self, tree: Any) -> None:
@@ -90,7 +108,7 @@ class Output:
         if self.notes.is_terminal:
             counted = (MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
             with self._bar(*counted) as bar:
-                task = bar.add_task(label, total=total)
+                task = bar.add_task(visible_line(label), total=total)
                 yield lambda done: bar.advance(task, done)
         else:
 
@@ -109,7 +127,7 @@ class Output:
                 def begin(transfer: "Transfer") -> "Advance":
                     for earlier in bar.task_ids:  # everything is transferred again
                         bar.remove_task(earlier)
-                    task = bar.add_task(label, total=transfer.total, completed=transfer.already)
+                    task = bar.add_task(visible_line(label), total=transfer.total, completed=transfer.already)
                     return lambda count: bar.advance(task, count)
 
                 yield begin
@@ -129,7 +147,13 @@ class Output:
             yield begin
 
     def _bar(self, *counted: ProgressColumn) -> Progress:
-        columns = (TextColumn("{task.description}"), BarColumn(), *counted, TextColumn("ETA"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            *counted,
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+        )
         return Progress(*columns, console=self.notes)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import RenderableType
 
-from lewm_cli.report.numbers import brackets, number
+from lewm_cli.report.numbers import brackets, number, p_value
 from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.surprising import DETECTOR_TITLES
 from lewm_cli.surprise import DetectorDoses, DetectorScore, DoseResult, PerturbationResult
@@ -75,7 +75,7 @@ def _one(result: PerturbationResult) -> RenderableType:
     )
     for detector, score in result.scores.items():
         log_ratio = f"{score.log_ratio:.2f} [{score.log_ratio_low:.2f}, {score.log_ratio_high:.2f}]"
-        cells = (str(score), log_ratio, _after(score), f"{score.t_test:.0e}", f"{score.auroc:.3f}")
+        cells = (str(score), log_ratio, _after(score), p_value(score.t_test), f"{score.auroc:.3f}")
         table.add_row(DETECTOR_TITLES[detector], *cells)
     return table
 
@@ -89,8 +89,8 @@ def _several(results: Sequence[PerturbationResult]) -> RenderableType:
     )
     for result in results:
         for place, (detector, score) in enumerate(result.scores.items()):
-            holm = "" if score.corrected is None else f"{score.corrected:.0e}"
-            cells = (str(score), _after(score), f"{score.t_test:.0e}", holm, f"{score.auroc:.3f}")
+            holm = "" if score.corrected is None else p_value(score.corrected)
+            cells = (str(score), _after(score), p_value(score.t_test), holm, f"{score.auroc:.3f}")
             table.add_row("" if place else result.perturbation, DETECTOR_TITLES[detector], *cells)
         table.add_section()
     return table

@@ -1,15 +1,18 @@
 """Pieces that several tables share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import JustifyMethod
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from lewm_cli.config import Inputs, Section
 from lewm_cli.report.numbers import number, setting
+from lewm_cli.visible import visible_line
 
 if TYPE_CHECKING:
     from lewm_cli.control import ImaginedPlan
@@ -23,6 +26,27 @@ UNITS = (("TFLOPs", 1e12), ("GFLOPs", 1e9), ("MFLOPs", 1e6))
 """Units of operations, the largest first."""
 
 
+class LineTable(Table):
+    """A table in which a string is one line, whatever is in it; `Text` may be several."""
+
+    def add_row(self, *cells: RenderableType | None, **settings: Any) -> None:
+        """Add a row, in which a name that holds a line break cannot pass for another row."""
+        super().add_row(*(visible_line(cell) if isinstance(cell, str) else cell for cell in cells), **settings)
+
+
+class Prose:
+    """Sentences below a table, which break between words where the terminal ends; a path stays whole."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        for line in map(visible_line, self.lines):
+            parts = wrap(line, options.max_width, break_long_words=False, break_on_hyphens=False)
+            for part in parts or [""]:
+                yield Text(part, overflow="ignore")
+
+
 def plain_table(*headings: str, fold: Sequence[int] = (), justify: JustifyMethod = "left", **settings: Any) -> Table:
     """A table without frames, which fits a terminal of 80 columns.
 
@@ -33,7 +57,7 @@ def plain_table(*headings: str, fold: Sequence[int] = (), justify: JustifyMethod
         settings: of `Table`, like its title.
     """
     alignment = {"title_justify": "left", "caption_justify": "left"}
-    table = Table(**{"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, **alignment, **settings})
+    table = LineTable(**{"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, **alignment, **settings})
     for place, heading in enumerate(headings):
         breaks = place in fold
         table.add_column(heading, justify=justify, no_wrap=not breaks, overflow="fold" if breaks else "ellipsis")
@@ -54,7 +78,7 @@ def measured_on(result: "Measurement") -> str:
 
 def facts_table(title: str) -> Table:
     """A table of two columns without headings: what, and how much."""
-    table = Table(title=title, title_justify="left", show_header=False)
+    table = LineTable(title=title, title_justify="left", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     return table

@@ -15,7 +15,19 @@ from lewm_cli.offline import OfflineResult
 from lewm_cli.plural import counted
 from lewm_cli.probe import ProbeResult
 from lewm_cli.report.latent_space import latent_lines
-from lewm_cli.report.numbers import TIMES, ahead, brackets, decimals, duration, interval, listed, number, percent, times
+from lewm_cli.report.numbers import (
+    TIMES,
+    ahead,
+    brackets,
+    decimals,
+    duration,
+    interval,
+    listed,
+    number,
+    p_value,
+    percent,
+    times,
+)
 from lewm_cli.report.offline_lines import percentile_text, ranking_name, share_text
 from lewm_cli.report.pieces import plain_table
 from lewm_cli.report.run_report import RunReport
@@ -122,10 +134,12 @@ def probe_lines(result: ProbeResult) -> Iterator[Line]:
     """
     for target in result.targets:
         score, untrained, pixels = (target.mlp[feature] for feature in ("model", "untrained", "pixels"))
-        what, beside = f"MLP probe R2, {target.name}", f"untrained {untrained.r2:.2f}, pixel PCA {pixels.r2:.2f}"
+        what = f"MLP probe R2, {target.name}"
+        beside = f"untrained {untrained.overall.value:.2f}, pixel PCA {pixels.overall.value:.2f}"
         if target.rate and (history := target.mlp.get("history")):
-            what, beside, score = f"{what}, from the history", f"from one frame {score.r2:.2f}", history
-        yield Line(what, score.r2, score.r2_low, score.r2_high, str(score), beside)
+            what, beside, score = f"{what}, from the history", f"from one frame {score.overall.value:.2f}", history
+        r2 = score.overall
+        yield Line(what, r2.value, r2.low, r2.high, str(score), beside)
     for one in result.open_loop.horizons if result.open_loop else ():
         what = f"open-loop error, {one.steps * result.open_loop.frameskip} steps"
         yield Line(what, one.ratio.value, one.ratio.low, one.ratio.high, f"{one.ratio}", "of copying the last latent")
@@ -140,7 +154,7 @@ def latent_summary(result: LatentResult) -> Iterator[Line]:
 def perturbation_line(result: PerturbationResult) -> Line:
     """The ratio of surprise at the change to that of the same step untouched."""
     score, simple = result.scores["model"], result.scores["pixels"]
-    beside = f"p {score.t_test:.0e}, pixel step {simple.ratio:.2g} x"
+    beside = f"p {p_value(score.t_test)}, pixel step {simple.ratio:.2g} x"
     what = f"surprise at {result.perturbation}{ahead(result.horizon)}"
     return Line(what, score.ratio, score.ratio_low, score.ratio_high, f"{score} x", beside)
 

@@ -10,6 +10,7 @@ from lewm_cli.plural import counted
 from lewm_cli.report.pieces import Tree, plain_table
 from lewm_cli.suggestion import command
 from lewm_cli.verify import Check, DatasetCheck, RunCheck
+from lewm_cli.visible import visible_line
 
 
 def verification_tables(checks: Sequence[Check]) -> list[RenderableType]:
@@ -19,11 +20,10 @@ def verification_tables(checks: Sequence[Check]) -> list[RenderableType]:
     table = plain_table("name", "kind", "state", "what", fold=(0, 3))
     for check in checks:
         lines = [*(each.says for each in check.problems), *_facts(check), *(each.says for each in check.remarks)]
-        # Text, because a name may look like markup.
         state = Text("ok", style="green") if check.ok else Text("wrong", style="bold red")
-        table.add_row(Text(check.name), check.kind, state, Text("\n".join(lines)))
+        table.add_row(check.name, check.kind, state, Text("\n".join(map(visible_line, lines))))
     advice = dict.fromkeys(f"{check.name}: {each.advice}" for check in checks for each in check.problems if each.advice)
-    return [table, "\n".join(["", "What to type", *advice])] if advice else [table]
+    return [table, "\n".join(["", "What to type", *map(visible_line, advice)])] if advice else [table]
 
 
 def verification_tree(checks: Sequence[Check]) -> Tree:

@@ -63,7 +63,8 @@ def check_name(name: str, kind: str) -> str:
             f"{name!r} is too long: a part of a name has at most {LONGEST_PART} bytes; choose a shorter one"
         )
     if not is_name(name):
-        raise UsageError(f"{name!r} cannot name a {kind}; a name is a path under the home, like 'tworoom/lewm'")
+        blank = " with no blank before or behind a part of it" if _has_blank_end(name) else ""
+        raise UsageError(f"{name!r} cannot name a {kind}; a name is a path under the home{blank}, like 'tworoom/lewm'")
     return name
 
 
@@ -130,9 +131,13 @@ def is_name(name: str) -> bool:
     if not path.parts or path.is_absolute() or path.parts[0] in RESERVED or len(name) > LONGEST:
         return False
     # Control characters, and bytes that are no text, cannot be shown or typed.
-    if not name.isprintable() or any(map(_is_too_long, path.parts)):
+    if not name.isprintable() or _has_blank_end(name) or any(map(_is_too_long, path.parts)):
         return False
     return str(path) == name and not any(part.startswith(".") or part.endswith(".run") for part in path.parts)
+
+
+def _has_blank_end(name: str) -> bool:
+    return any(part != part.strip() for part in name.split("/"))  # nobody sees it, and few type it
 
 
 def _is_too_long(part: str) -> bool:

@@ -138,13 +138,13 @@ def measure_forecast(
     learner = Learner(config, card.inputs, card.new_model(), device)
     rows, few = len(clips.actions), [number % len(clips) for number in range(MEASURED[1] * config.optimizer.accumulate)]
     learner.encoded = encoded
+    read = _read_seconds(clips, rows, encoded) if kept else 0.0  # first, for what it takes stays with the process
     memory = StepMemory.measure(learner, lambda phase: _seen(clips.toward(phase.goals)[few], encoded), kept)
     batch, steps = config.optimizer.clips, schedule.total_steps
     _require_room(batch, memory)
     phases = tuple(
         _time_phase(phase, learner, clips, config, schedule, in_memory=kept > 0) for phase in schedule.phases
     )
-    read = _read_seconds(clips, rows, encoded) if kept else 0.0
     computed, held_out = sum(phase.seconds for phase in phases), _held_out_seconds(config, phases)
     return Forecast(
         run=run,

@@ -61,8 +61,11 @@ class StepMemory:
             few, more = (_peak(learner, own, size) for size in (less, most))
             growing = (more - few) / (most - less)
             each, alone = max(each, growing), max(alone, few - less * growing)
-        before = torch.cuda.memory_allocated(device) if cuda else process + moments + frames
-        return cls(str(device), round(before + alone), round(each if cuda else KEPT * each), process + free)
+        if cuda:
+            return cls(str(device), round(torch.cuda.memory_allocated(device) + alone), round(each), free)
+        # The process now holds what libraries load at a first step, too.
+        fixed = max(process + moments + alone, process_peak() - most * each) + frames
+        return cls(str(device), round(fixed), round(KEPT * each), process + free)
 
     def of(self, clips: int) -> int:
         """Bytes with a batch of so many clips."""
