@@ -15,25 +15,3 @@ if TYPE_CHECKING:
     from lewm_cli.fetch.target import find_targets
 else:
     __getattr__ = lazy_names(__name__)
-
-__all__ = [
-    "Advance",
-    "Begin",
-    "ByteProgress",
-    "Entry",
-    "Installed",
-    "PlannedFetch",
-    "Published",
-    "Transfer",
-    "as_recorded",
-    "check_space",
-    "clear_finished",
-    "find_archive",
-    "find_sources",
-    "find_targets",
-    "hub_folder",
-    "install_dataset",
-    "install_weights",
-    "plan_fetch",
-    "read_catalog",
-]

@@ -16,24 +16,6 @@ GENERIC = Task(name="generic", folder=Path(__file__).parent / "generic", title="
 """Recordings that have no simulator: a robot's, or another tool's. Runs of them are
 evaluated on recorded episodes alone."""
 
-__all__ = [
-    "CUBE",
-    "FROZEN",
-    "GENERIC",
-    "MATCHED",
-    "PUSHT",
-    "REACHER",
-    "REVERSED",
-    "TASKS",
-    "TWOROOM",
-    "Episode",
-    "Perturbation",
-    "ProbeTarget",
-    "Simulator",
-    "Task",
-    "find_task",
-]
-
 
 def find_task(name: str) -> Task | None:
     """The task with this name or alias; the generic task under its own name; None if there is none."""
