@@ -36,7 +36,7 @@ from lewm_cli.data.hdf5_file import dataset_at, unreadable
 from lewm_cli.errors import LewmError
 from lewm_cli.files import write_text
 from lewm_cli.system_errors import explained
-from lewm_cli.workers import Answer, Waiting, WorkerDiedError, answers
+from lewm_cli.workers import Answer, Waiting, spread
 
 ROWS_AT_ONCE = 256
 """Frames that a process packs at a time at least, as whole chunks of the source."""
@@ -199,17 +199,7 @@ class PackedCopy:
         step = chunk * max(1, ROWS_AT_ONCE // chunk)
         edges = [start, *range(start // step * step + step, self.rows, step), self.rows]
         blocks = list(pairwise(edges)) if start < self.rows else []
-        workers = min(workers, len(blocks))
-        if workers < 2:
-            answer = make()
-            for block in blocks:
-                waiting()
-                yield answer(block)
-            return
-        try:
-            yield from answers(make, blocks, workers, waiting, how="spawn")
-        except WorkerDiedError as death:
-            raise LewmError(f"a process that packs {death}; type the same again with --workers 1") from death
+        yield from spread(make, blocks, workers, waiting, "packs")
 
 
 @dataclass(frozen=True)

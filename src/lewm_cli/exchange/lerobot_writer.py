@@ -6,7 +6,7 @@ processes.
 
 import json
 import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -29,7 +29,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.exchange.feature_statistics import LEVELS, Counts, Statistics, count_levels
 from lewm_cli.exchange.lerobot_features import ACTION, TASK, Stretch, WrittenFeature, count_frames
 from lewm_cli.exchange.video_encoding import VideoFormat, encode_video, join_videos
-from lewm_cli.workers import Answer, Waiting, WorkerDiedError, answers
+from lewm_cli.workers import Answer, Waiting, spread
 
 VERSION = "v3.0"
 
@@ -173,7 +173,9 @@ class LeRobotWriter:
         parts.mkdir()
         encoder = partial(_encoder, self.dataset, self.features, self.format, parts)
         with (
-            closing(_answered(encoder, self.stretches, workers, waiting)) as encoded,
+            closing(
+                spread(encoder, self.stretches, workers, waiting, "encodes", here=partial(encoder, waiting))
+            ) as encoded,
             closing(_Tables(self.folder, self._schema(), self.format.table_megabytes)) as tables,
         ):
             videos = _Videos(self.folder, self.format)
@@ -375,20 +377,6 @@ def _encoder(
         return EncodedEpisode(stretch, rows, statistics, levels, tuple(images), video, error)
 
     return encoded
-
-
-def _answered(
-    encoder: Callable[..., Answer], stretches: Sequence[Stretch], workers: int, waiting: Waiting
-) -> Generator[EncodedEpisode, None, None]:
-    """Yield the episodes in order, encoded in this process or in several."""
-    workers = min(workers, len(stretches))
-    if workers < 2:
-        yield from map(encoder(waiting=waiting), stretches)
-        return
-    try:
-        yield from answers(encoder, stretches, workers, waiting, how="spawn")
-    except WorkerDiedError as death:
-        raise LewmError(f"a process that encodes {death}; type the same again with --workers 1") from death
 
 
 def _error(video: Path, frames: Iterator[npt.NDArray[np.uint8]]) -> float:
