@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from lewm_cli.data.imported import Imported
     from lewm_cli.data.likeness import Likeness, estimate_psnr, squared_errors, ssim
     from lewm_cli.data.packed_copy import PackedCopy, PackedRecording, one_of_each, original_stem, packing_of
-    from lewm_cli.data.recorded_facts import RecordedFacts
     from lewm_cli.data.recording import record
     from lewm_cli.data.recording_check import (
         Finding,
         Problem,
+        RecordedFacts,
         Remark,
         require_columns,
         require_proprio,
