@@ -16,11 +16,8 @@ from lewm_cli.data.hdf5_file import dataset_at, looked_into, read_rows
 from lewm_cli.data.pixel_format import decode_image
 from lewm_cli.data.unwritten import Gap, find_gaps
 from lewm_cli.errors import LewmError
-from lewm_cli.exchange.column_source import ColumnSource, EpisodeRows, files_of
+from lewm_cli.exchange.column_source import BLOCK, ColumnSource, EpisodeRows, files_of
 from lewm_cli.file_kind import FileKind, look
-
-BLOCK = 2**24
-"""Bytes of frames that are read at once."""
 
 
 @dataclass(frozen=True)
