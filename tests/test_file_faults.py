@@ -97,9 +97,9 @@ def works(
         convert_run(home, RUN, Target.HUB, output=home.write / "hub")
         (home.write / "hub/config.json").write_text("{}")
 
-    def demonstrations(*_: object) -> Iterator[recording.RecordedEpisode]:
+    def demonstrations(*_: object) -> Iterator[recording.Packed]:
         pixels = np.arange(5 * 8 * 8 * 3, dtype=np.uint8).reshape(5, 8, 8, 3)
-        yield recording.RecordedEpisode.of(Episode(pixels, np.ones((5, 2), np.float32), {}))
+        yield recording.packed(Episode(pixels, np.ones((5, 2), np.float32), {}))
 
     monkeypatch.setattr(recording, "_demonstrations", demonstrations)
     path = f"{DATA}.h5"

@@ -311,7 +311,7 @@ def test_link_that_leads_nowhere_is_said_with_where_it_leads(tmp_path: Path, com
 
 def test_jobs_of_an_array_record_under_names_of_their_own(home: Home, monkeypatch):
     def demonstrations(*_: object):
-        yield recording.RecordedEpisode.of(Episode(np.zeros((5, 8, 8, 3), np.uint8), np.ones((5, 2), np.float32), {}))
+        yield recording.packed(Episode(np.zeros((5, 8, 8, 3), np.uint8), np.ones((5, 2), np.float32), {}))
 
     monkeypatch.setattr(recording, "_demonstrations", demonstrations)
     collect = ("collect", "tworoom", "--episodes", 1, "--workers", 1, "-q", "--json")

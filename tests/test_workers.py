@@ -18,7 +18,15 @@ import pytest
 from commands import PATIENCE, descendants, ended, environment, lewm_here, running, wait_until
 from lewm_cli import cgroup, messages, workers
 from lewm_cli.errors import LewmError, StoppedError
-from lewm_cli.workers import CORES_GRANTED, Worker, WorkerDiedError, answers, available_cores, available_memory
+from lewm_cli.workers import (
+    CORES_GRANTED,
+    Worker,
+    WorkerDiedError,
+    answers,
+    available_cores,
+    available_memory,
+    spread,
+)
 
 pytest_plugins = ("recordings",)
 
@@ -140,6 +148,19 @@ def test_wait_can_be_ended():
     with pytest.raises(StoppedError):
         next(answers(lambda: lambda request: threading.Event().wait(), [0], 1, stop, how="fork"))
     assert workers.multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_spread_work_comes_back_in_order(count: int):
+    asked: list[int] = []
+    found = spread(deadly, range(5), count, lambda: asked.append(1), "counts")
+    assert list(found) == list(range(5))
+    assert count > 1 or len(asked) == 5
+
+
+def test_death_over_spread_work_says_what_was_done_and_what_to_do_instead():
+    with pytest.raises(LewmError, match=r"^a process that packs was killed \(SIGKILL\).*; try another disk$"):
+        list(spread(deadly, [signal.SIGKILL] * 2, 2, lambda: None, "packs", "try another disk"))
 
 
 def test_memory_of_the_container_is_named(monkeypatch: pytest.MonkeyPatch):

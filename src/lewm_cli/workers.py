@@ -8,7 +8,7 @@ import signal
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker, util
@@ -145,6 +145,39 @@ def answers(
             worker.process.kill()
         for worker in fleet:
             worker.close()
+
+
+def spread(
+    make: Callable[[], Answer],
+    requests: Sequence[object],
+    workers: int,
+    waiting: Waiting,
+    does: str,
+    instead: str = "type the same again with --workers 1",
+    here: Callable[[], Answer] | None = None,
+) -> Generator[Any, None, None]:
+    """Have requests answered in this process or, by several workers, in theirs; in order, as by `answers`.
+
+    Args:
+        waiting: also called before every request that this process answers.
+        does: the work of such a process, for errors: "packs".
+        instead: what to do where one died.
+        here: makes the function that answers in this process; the same if not given.
+
+    Raises:
+        LewmError: a process died.
+    """
+    workers = min(workers, len(requests))
+    if workers < 2:
+        answer = (here or make)()
+        for request in requests:
+            waiting()
+            yield answer(request)
+        return
+    try:
+        yield from answers(make, requests, workers, waiting, how="spawn")
+    except WorkerDiedError as death:
+        raise LewmError(f"a process that {does} {death}; {instead}") from death
 
 
 def ending(code: int) -> str:

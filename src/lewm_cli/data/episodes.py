@@ -143,9 +143,7 @@ def episodes_by(file: h5py.File, keys: tuple[str, ...], rows: tuple[int, ...]) -
         ends = np.any(flags, axis=0)
         if STARTS.search(keys[0]) or (ends[0] and not ends[-1]):
             ends = np.append(ends[1:], True)
-        places = np.flatnonzero(ends) + 1
-        unfinished = len(ends) - int(places[-1]) if len(places) else len(ends)
-        found = _from_ends(np.append(places, len(ends)) if unfinished else places, keys, unfinished)
+        found = _from_flags(ends, keys)
     _refuse_impossible(found, max(rows), file.filename)
     return found
 
@@ -248,9 +246,7 @@ def _flagged(file: h5py.File, rows: tuple[int, ...]) -> Episodes:
     if ends[0] and not ends[-1]:
         says = f"{' and '.join(used)} is set in the first row and not in the last, as if it marked where episodes begin"
         raise LewmError(f"{file.filename}: {says}; {_write_tables()}")
-    places = np.flatnonzero(ends) + 1
-    unfinished = len(ends) - int(places[-1])
-    return _from_ends(np.append(places, len(ends)) if unfinished else places, tuple(used), unfinished)
+    return _from_flags(ends, tuple(used))
 
 
 def _flags(file: h5py.File, key: str, rows: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
@@ -282,6 +278,13 @@ def _from_ends(ends: np.ndarray, said_by: tuple[str, ...], unfinished: int = 0) 
     ends = ends.astype(np.int64)
     lengths = np.diff(ends, prepend=0)
     return Episodes(lengths, ends - lengths, said_by, unfinished)
+
+
+def _from_flags(ends: npt.NDArray[np.bool_], said_by: tuple[str, ...]) -> Episodes:
+    """Episodes that end where a flag is set; rows behind the last one are one more."""
+    places = np.flatnonzero(ends) + 1
+    unfinished = len(ends) - int(places[-1]) if len(places) else len(ends)
+    return _from_ends(np.append(places, len(ends)) if unfinished else places, said_by, unfinished)
 
 
 def _refuse_impossible(found: Episodes, rows: int, path: str) -> None:

@@ -91,13 +91,9 @@ class Packing:
 
 def encode(frames: npt.NDArray[np.uint8], codec: Codec) -> EncodedFrames:
     """Pack frames (K, size, size, 3) as HDF5's filters would: the codec, then the checksum fletcher32."""
-    pack = _zstd if codec is Codec.ZSTD else _lz4
+    pack = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress if codec is Codec.ZSTD else _lz4
     packed = (pack(np.ascontiguousarray(frame).data.cast("B")) for frame in frames)
     return EncodedFrames(codec, frames.shape[1], tuple(each + struct.pack("<I", fletcher32(each)) for each in packed))
-
-
-def _zstd(frame: memoryview) -> bytes:
-    return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(frame)
 
 
 def _lz4(frame: memoryview) -> bytes:

@@ -17,6 +17,7 @@ from lewm_cli.data.dataset import Column, Dataset
 from lewm_cli.data.episodes import BOOKKEEPING, find_episodes
 from lewm_cli.data.hdf5_file import (
     dataset_at,
+    looked_into,
     number_attribute,
     opened,
     rate_attribute,
@@ -139,11 +140,8 @@ def open_dataset(path: Path, name: str) -> HDF5Dataset:
             raise folder_in_place(path)
     except OSError as error:
         raise explain(error, path, "read") from error
-    with opened(path) as file:
-        try:
-            return _read_schema(file, path, name)
-        except (ValueError, TypeError, LookupError, RuntimeError) as error:  # as h5py fails on damaged types and links
-            raise unreadable(path, error) from error
+    with looked_into(path) as file:
+        return _read_schema(file, path, name)
 
 
 def _read_schema(file: h5py.File, path: Path, name: str) -> HDF5Dataset:

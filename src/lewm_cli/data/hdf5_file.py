@@ -85,6 +85,16 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise unreadable(path, error) from error
 
 
+@contextmanager
+def looked_into(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file of which anything may be damaged, types and links too; errors as of `opened`."""
+    with opened(path) as file:
+        try:
+            yield file
+        except (ValueError, TypeError, LookupError, RuntimeError) as error:  # as h5py fails on damaged descriptions
+            raise unreadable(path, error) from error
+
+
 def open_file(path: Path) -> h5py.File:
     """Open an HDF5 file to read it, also where it cannot be locked; raises OSError if that fails."""
     if path.is_fifo():  # opening one waits for somebody who writes

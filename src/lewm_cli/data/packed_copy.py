@@ -32,19 +32,17 @@ from lewm_cli.data.frame_writer import (
 )
 from lewm_cli.data.frames import resize
 from lewm_cli.data.hdf5_dataset import HDF5Dataset, open_dataset
-from lewm_cli.data.hdf5_file import dataset_at, unreadable
+from lewm_cli.data.hdf5_file import dataset_at, looked_into
 from lewm_cli.errors import LewmError
 from lewm_cli.files import write_text
 from lewm_cli.system_errors import explained
-from lewm_cli.workers import Answer, Waiting, WorkerDiedError, answers
+from lewm_cli.workers import Answer, Waiting, spread
 
 ROWS_AT_ONCE = 256
 """Frames that a process packs at a time at least, as whole chunks of the source."""
 
 SAMPLED = 64
 """Frames that are packed to see how long packed frames are."""
-
-ALL = slice(None)
 
 Block = tuple[int, int]
 """Rows from the first to before the second."""
@@ -123,7 +121,7 @@ class PackedCopy:
                 os.truncate(self._places, self._places.stat().st_size // 16 * 16)
             with closing(self._answered(packed, len(left), workers, waiting)) as made:
                 writer.keep(_appended(writer, made, advance), self._places)
-            with self.dataset.opened() as source:
+            with looked_into(self.dataset.path) as source:
                 _copy_rest(self.dataset, source, writer.file)
             pixels = writer.file["pixels"]
             values = self.dataset.identity.fingerprint, self.dataset.path.stem
@@ -199,17 +197,7 @@ class PackedCopy:
         step = chunk * max(1, ROWS_AT_ONCE // chunk)
         edges = [start, *range(start // step * step + step, self.rows, step), self.rows]
         blocks = list(pairwise(edges)) if start < self.rows else []
-        workers = min(workers, len(blocks))
-        if workers < 2:
-            answer = make()
-            for block in blocks:
-                waiting()
-                yield answer(block)
-            return
-        try:
-            yield from answers(make, blocks, workers, waiting, how="spawn")
-        except WorkerDiedError as death:
-            raise LewmError(f"a process that packs {death}; type the same again with --workers 1") from death
+        yield from spread(make, blocks, workers, waiting, "packs")
 
 
 @dataclass(frozen=True)
@@ -306,24 +294,21 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 def _copy_rest(dataset: HDF5Dataset, source: h5py.File, target: h5py.File) -> None:
     """Copy everything but the frames, as it is; what says it in another way than recordings do, as they say it."""
     pixels, action = dataset.stored(source, "pixels"), dataset.stored(source, "action")
-    try:
-        if dataset.pixels.plain:
-            _copy_attributes(pixels, target["pixels"])
-        if dataset.action.plain:
-            _copy_column(action, target, "action")
-        else:
-            target["action"] = dataset.read("action", ALL)
-        own = [pixels, action]
-        for name, values in zip(BOOKKEEPING, (dataset.lengths, dataset.offsets), strict=True):
-            stored = dataset_at(source, name)
-            kind = np.int64
-            if stored is not None:
-                kind = stored.dtype if stored.dtype.kind in "iu" else kind
-                own.append(stored)
-            target.create_dataset(name, data=values, dtype=kind)
-        _copy_group(source, target, own)
-    except (RuntimeError, ValueError, LookupError, TypeError) as error:  # as h5py fails on damaged descriptions
-        raise unreadable(dataset.path, error) from error
+    if dataset.pixels.plain:
+        _copy_attributes(pixels, target["pixels"])
+    if dataset.action.plain:
+        _copy_column(action, target, "action")
+    else:
+        target["action"] = dataset.read("action", slice(None))
+    own = [pixels, action]
+    for name, values in zip(BOOKKEEPING, (dataset.lengths, dataset.offsets), strict=True):
+        stored = dataset_at(source, name)
+        kind = np.int64
+        if stored is not None:
+            kind = stored.dtype if stored.dtype.kind in "iu" else kind
+            own.append(stored)
+        target.create_dataset(name, data=values, dtype=kind)
+    _copy_group(source, target, own)
 
 
 def _copy_group(source: h5py.Group, target: h5py.Group, left_out: list[h5py.Dataset]) -> None:

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +16,9 @@ from lewm_cli.provenance import installed_versions
 from lewm_cli.suggestion import command
 from lewm_cli.tasks import Episode, Task
 from lewm_cli.workers import Answer, Waiting, WorkerDiedError, answers
+
+Packed = tuple[EncodedFrames, Mapping[str, np.ndarray]]
+"""An episode as it is stored: packed frames, and the other columns by name."""
 
 
 def record(
@@ -58,11 +60,11 @@ def record(
         with atomic_path(path) as part, closing(made), written_frames(part) as writer:
             lengths: list[int] = []
             columns: dict[str, list[np.ndarray]] = defaultdict(list)
-            for number, episode in enumerate(made):
-                rows = len(episode.frames.chunks)
-                writer.append(episode.frames)
+            for number, (frames, recorded) in enumerate(made):
+                rows = len(frames.chunks)
+                writer.append(frames)
                 own = {task.episode_column: np.full(rows, number), "step_idx": np.arange(rows)}
-                for name, values in {**episode.columns, **own}.items():
+                for name, values in {**recorded, **own}.items():
                     columns[name].append(values)
                 lengths.append(rows)
                 advance(1)
@@ -80,22 +82,14 @@ def record(
             )
 
 
-@dataclass(frozen=True)
-class RecordedEpisode:
-    """An episode as it is stored: packed frames, and the other columns by name."""
-
-    frames: EncodedFrames
-    columns: Mapping[str, np.ndarray]
-
-    @classmethod
-    def of(cls, episode: Episode) -> "RecordedEpisode":
-        """Pack the frames of an episode."""
-        return cls(encode(episode.pixels, USUAL), {"action": episode.action, **episode.columns})
+def packed(episode: Episode) -> Packed:
+    """Pack the frames of an episode."""
+    return encode(episode.pixels, USUAL), {"action": episode.action, **episode.columns}
 
 
 def _demonstrations(
     simulated: Callable[[], Answer], episodes: int, workers: int, waiting: Waiting
-) -> Generator[RecordedEpisode, None, None]:
+) -> Generator[Packed, None, None]:
     try:
         yield from answers(simulated, range(episodes), workers, waiting, how="spawn")
     except WorkerDiedError as death:
@@ -110,8 +104,8 @@ def _demonstrator(task: Task, seed: int, policy: str, any_start: bool, vary_colo
     simulator = task.make_simulator()
     simulator.demonstrate_by(policy)
 
-    def recorded(number: int) -> RecordedEpisode:
+    def recorded(number: int) -> Packed:
         own = np.random.SeedSequence([seed, number])
-        return RecordedEpisode.of(simulator.demonstrate(own, any_start=any_start, vary_color=vary_color))
+        return packed(simulator.demonstrate(own, any_start=any_start, vary_color=vary_color))
 
     return recorded

@@ -5,11 +5,12 @@ Frames are looked at in a sample; `lewm verify` decodes them all.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from lewm_cli.config import constant_dimensions
+from lewm_cli.config import ActionBounds, Framing, constant_dimensions
 from lewm_cli.data.dataset import PROPRIO, Dataset
 from lewm_cli.data.hdf5_dataset import HDF5Dataset
 from lewm_cli.data.unwritten import Gap, find_gaps
@@ -132,6 +133,22 @@ def used_rows(dataset: Dataset, rows: npt.NDArray[np.float32]) -> npt.NDArray[np
 def used_actions(dataset: Dataset) -> npt.NDArray[np.float32]:
     """Actions (R, A) of the rows that belong to an episode, in the order of the file."""
     return used_rows(dataset, dataset.actions)
+
+
+@dataclass(frozen=True)
+class RecordedFacts:
+    """Fields of `Inputs` that no weights depend on, but whoever acts by them does."""
+
+    bounds: ActionBounds
+    action_names: tuple[str, ...]
+    fps: float | None
+    framing: Framing | None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """Read them from a recording, in which some action is known."""
+        names, framing = (dataset.imported.action_names, dataset.imported.framing) if dataset.imported else ((), None)
+        return cls(ActionBounds.of(used_actions(dataset)), names, dataset.fps, framing)
 
 
 def stray_findings(dataset: Dataset) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,11 @@ def open_video(path: Path, actions: Table, say: Callable[[str], None], framing: 
         LewmError: it holds no moving picture or is damaged, frames and actions are not equally many, or its frames are
             not those of the camera.
     """
-    decoded = _folder_frames(path) if path.is_dir() else decoded_frames(path, say=say)
+    images = _images(path) if path.is_dir() else None
+    if images is None:
+        decoded = decoded_frames(path, say=say)
+    else:
+        decoded = (decode_image(image.read_bytes(), image) for image in images)
     with tempfile.TemporaryFile() as file, closing(decoded):
         count, shape = 0, (0, 0)
         for frame in decoded:
@@ -100,7 +104,7 @@ def open_video(path: Path, actions: Table, say: Callable[[str], None], framing: 
         task=None,
         policy=None,
         seed=None,
-        fps=_frames_per_second(path),
+        fps=video_rate(path) if images is None and look(path) is FileKind.VIDEO else None,  # images may change theirs
         frames=frames,
         taken=taken,
     )
@@ -121,13 +125,6 @@ def unequal(frames: int, actions: int) -> str:
     return f"{frames} frames and {actions} actions: as many are needed, or one action fewer; {advice}"
 
 
-def _frames_per_second(path: Path) -> float | None:
-    """The rate that a video says it has; None for images, which may move at a changing one, and where it says none."""
-    if path.is_dir() or look(path) is not FileKind.VIDEO:
-        return None
-    return video_rate(path)
-
-
 def _aligned(path: Path, actions: Table, count: int, say: Callable[[str], None]) -> Table:
     if abs(len(actions) - count) > 1:
         raise LewmError(f"{path} has {unequal(count, len(actions))}")
@@ -137,12 +134,6 @@ def _aligned(path: Path, actions: Table, count: int, say: Callable[[str], None])
         say(f"actions: {len(actions)}, none at the last of {count} frames")
     missing = np.full((max(0, count - len(actions)), actions.shape[1]), np.nan, np.float32)
     return np.concatenate([actions[:count], missing])
-
-
-def _folder_frames(folder: Path) -> Generator[np.ndarray, None, None]:
-    """Frames (H, W, 3) of the images in a folder; frame10 comes after frame9."""
-    for path in _images(folder):
-        yield decode_image(path.read_bytes(), path)
 
 
 def _images(folder: Path) -> list[Path]:

@@ -3,5 +3,3 @@
 from lewm_cli.doctor.checkup import Checkup, check_machine
 from lewm_cli.doctor.finding import Finding, State
 from lewm_cli.doctor.packages import check_imports
-
-__all__ = ["Checkup", "Finding", "State", "check_imports", "check_machine"]

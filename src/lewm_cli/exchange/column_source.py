@@ -21,6 +21,9 @@ from lewm_cli.suggestion import command, few
 
 Array = npt.NDArray[Any]
 
+BLOCK = 2**24
+"""Bytes of frames that are read at once."""
+
 WIDEST = 4096
 """Numbers in a row of actions, and of what comes along as a column."""
 

@@ -23,7 +23,7 @@ from lewm_cli.exchange.survey import Survey
 from lewm_cli.files import write_text
 from lewm_cli.provenance import command_line, installed_versions
 from lewm_cli.system_errors import explained
-from lewm_cli.workers import Waiting, WorkerDiedError, answers
+from lewm_cli.workers import Waiting, spread
 
 LENGTH = 8
 """Bytes of the number that stands before an episode in the journal."""
@@ -213,21 +213,13 @@ class Conversion:
                 advance(done + under_way - told)
                 told = done + under_way
 
-        workers = min(workers, len(numbers))
-        alone = workers < 2
-        here = make(look)
-        made = (here(number) for number in numbers) if alone else answers(make, numbers, workers, look, how="spawn")
-        try:
-            with closing(made):
-                for episode in made:
-                    yield episode
-                    done += episode.decoded
-                    look()
-        except WorkerDiedError as death:
-            raise LewmError(
-                f"a process that converts episodes {death}; the same command goes on from there, with --workers 1 in "
-                "less memory"
-            ) from death
+        instead = "the same command goes on from there, with --workers 1 in less memory"
+        made = spread(make, numbers, workers, look, "converts episodes", instead, here=partial(make, look))
+        with closing(made):
+            for episode in made:
+                yield episode
+                done += episode.decoded
+                look()
 
     def _finish(self, file: h5py.File, episodes: list[ConvertedEpisode]) -> Finished:
         """Write everything but the frames."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import h5py
 
-from lewm_cli.data.hdf5_file import dataset_at, datasets_in, rate_attribute, read_whole
+from lewm_cli.data.hdf5_file import dataset_at, datasets_in, looked_into, rate_attribute, read_whole
 from lewm_cli.data.layouts import ALOHA, LOOKED_INTO, MINARI, ROBOMIMIC, color_frames, file_layout, minari_data
 from lewm_cli.data.video_dataset import in_order
 from lewm_cli.errors import LewmError, UsageError
@@ -20,7 +20,6 @@ from lewm_cli.exchange.hdf5_source import (
     hdf5_files,
     is_encoded,
     is_table,
-    looked_into,
     refuse_elsewhere,
     width_of,
     with_gaps_as_faults,

@@ -11,7 +11,7 @@ import numpy as np
 
 from lewm_cli.data.action_format import action_format
 from lewm_cli.data.episodes import BOOKKEEPING, NUMBERS, SAY_EPISODES, Episodes, episodes_by, find_episodes
-from lewm_cli.data.hdf5_file import datasets_in, rate_attribute
+from lewm_cli.data.hdf5_file import datasets_in, looked_into, rate_attribute
 from lewm_cli.data.imported import RESERVED
 from lewm_cli.data.layouts import D4RL, color_frames, file_layout
 from lewm_cli.errors import LewmError, UsageError
@@ -31,7 +31,6 @@ from lewm_cli.exchange.hdf5_source import (
     hdf5_files,
     is_encoded,
     is_table,
-    looked_into,
     refuse_elsewhere,
     width_of,
     with_gaps_as_faults,

@@ -1,7 +1,7 @@
 """Sources that keep their columns in HDF5 files."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -12,15 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lewm_cli.data.frame_format import FrameFormat
-from lewm_cli.data.hdf5_file import dataset_at, opened, read_rows, unreadable
+from lewm_cli.data.hdf5_file import dataset_at, looked_into, read_rows
 from lewm_cli.data.pixel_format import decode_image
 from lewm_cli.data.unwritten import Gap, find_gaps
 from lewm_cli.errors import LewmError
-from lewm_cli.exchange.column_source import ColumnSource, EpisodeRows, files_of
+from lewm_cli.exchange.column_source import BLOCK, ColumnSource, EpisodeRows, files_of
 from lewm_cli.file_kind import FileKind, look
-
-BLOCK = 2**24
-"""Bytes of frames that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +38,6 @@ class HDF5Source(ColumnSource):
                 end = min(stop, (place // chunk) * chunk + at_once)  # whole chunks, which are unpacked once
                 yield from read_rows(stored, slice(place, end))
                 place = end
-
-
-@contextmanager
-def looked_into(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file of which anything may be damaged; what h5py then raises becomes a sentence.
-
-    Raises:
-        LewmError: it cannot be opened, or what is read of it is damaged.
-    """
-    with opened(path) as file:
-        try:
-            yield file
-        except (ValueError, TypeError, LookupError, RuntimeError) as error:
-            raise unreadable(path, error) from error
 
 
 def refuse_elsewhere(file: h5py.File) -> None:

@@ -37,7 +37,7 @@ Line = TypeVar("Line", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Stretch:
+class EpisodeLocation:
     """The place of an episode.
 
     Args:
@@ -59,7 +59,7 @@ class Stretch:
 class Bookkeeping:
     """The episodes of a data set, the texts of its tasks by their numbers, and the files that say so."""
 
-    stretches: tuple[Stretch, ...]
+    locations: tuple[EpisodeLocation, ...]
     tasks: tuple[str, ...]
     files: tuple[Path, ...]
 
@@ -82,12 +82,12 @@ def read_bookkeeping(folder: Path, info: Info, camera: str) -> Bookkeeping:
     else:
         tasks_file, files = folder / "meta/tasks.jsonl", [folder / "meta/episodes.jsonl"]
         found, lines = _of_lines(folder, files[0], info, camera), _lines(tasks_file, TaskLine)
-    stretches, tasks = _checked(found, folder, info), {line.task_index: line.task for line in lines}
+    locations, tasks = _checked(found, folder, info), {line.task_index: line.task for line in lines}
     texts = tuple(tasks.get(number, "") for number in range(max(tasks, default=-1) + 1))
-    return Bookkeeping(stretches, texts, (tasks_file, *files))
+    return Bookkeeping(locations, texts, (tasks_file, *files))
 
 
-def _of_tables(folder: Path, files: list[Path], info: Info, camera: str) -> Iterator[Stretch]:
+def _of_tables(folder: Path, files: list[Path], info: Info, camera: str) -> Iterator[EpisodeLocation]:
     names = ["episode_index", "length", "data/chunk_index", "data/file_index"]
     shown = info.features[camera].dtype == "video"
     names += [f"videos/{camera}/{place}" for place in ("chunk_index", "file_index", "from_timestamp") if shown]
@@ -101,33 +101,33 @@ def _of_tables(folder: Path, files: list[Path], info: Info, camera: str) -> Iter
                 video = placed(folder, info.video_path, video_key=camera, chunk_index=place[0], file_index=place[1])
             with _damage_told(f"row {number} of {file}"):
                 line = EpisodeLine(episode_index=number, length=length)
-            yield Stretch(line.episode_index, line.length, rows, video, *map(float, place[2:]))
+            yield EpisodeLocation(line.episode_index, line.length, rows, video, *map(float, place[2:]))
 
 
-def _of_lines(folder: Path, file: Path, info: Info, camera: str) -> Iterator[Stretch]:
+def _of_lines(folder: Path, file: Path, info: Info, camera: str) -> Iterator[EpisodeLocation]:
     shown = info.features[camera].dtype == "video"
     for line in _lines(file, EpisodeLine):
         number = line.episode_index
         fields = {"episode_chunk": number // info.chunks_size, "episode_index": number, "video_key": camera}
         video = placed(folder, info.video_path, **fields) if shown else None
-        yield Stretch(number, line.length, placed(folder, info.data_path, **fields), video)
+        yield EpisodeLocation(number, line.length, placed(folder, info.data_path, **fields), video)
 
 
-def _checked(found: Iterable[Stretch], folder: Path, info: Info) -> tuple[Stretch, ...]:
-    """The stretches in the order of their numbers; raises LewmError where one stands twice or is missing."""
-    stretches = tuple(sorted(found, key=lambda stretch: stretch.number))
-    for number, times in Counter(stretch.number for stretch in stretches).items():
+def _checked(found: Iterable[EpisodeLocation], folder: Path, info: Info) -> tuple[EpisodeLocation, ...]:
+    """The locations in the order of their numbers; raises LewmError where one stands twice or is missing."""
+    locations = tuple(sorted(found, key=lambda location: location.number))
+    for number, times in Counter(location.number for location in locations).items():
         if times > 1:
             raise LewmError(
                 f"{folder} lists episode {number} {times} times in meta, and its rows cannot be told apart; give each "
                 "episode a number of its own"
             )
-    if len(stretches) != info.total_episodes or not stretches:
+    if len(locations) != info.total_episodes or not locations:
         raise LewmError(
             f"{folder} is not complete: {INFO} counts {counted(info.total_episodes, 'episode')}, and "
-            f"{len(stretches):,} are listed beside it; copy or download it again"
+            f"{len(locations):,} are listed beside it; copy or download it again"
         )
-    return stretches
+    return locations
 
 
 def _tasks(file: Path) -> Iterator[TaskLine]:

@@ -15,7 +15,7 @@ from lewm_cli.data.pixel_format import decode_image
 from lewm_cli.data.video_frames import Frame, decoded_frames
 from lewm_cli.errors import LewmError, MissingError, UsageError
 from lewm_cli.exchange.chosen import chosen_actions, chosen_camera
-from lewm_cli.exchange.lerobot_episodes import Stretch, read_bookkeeping
+from lewm_cli.exchange.lerobot_episodes import EpisodeLocation, read_bookkeeping
 from lewm_cli.exchange.lerobot_info import COUNTERS, INFO, OLD_INFO, Info, read_info
 from lewm_cli.exchange.parquet_rows import contents, numbers, read_rows
 from lewm_cli.exchange.source import Asked, RawEpisode, Seconds, Source, SourceEpisode, narrowed
@@ -41,7 +41,7 @@ class LeRobotSource(Source):
     """A folder of a LeRobot data set, of which only the tables and the videos of one camera are read.
 
     Args:
-        stretches: the places of the episodes.
+        locations: the places of the episodes.
         action: key of the feature with the actions.
         action_width: numbers in it.
         dimensions: those of them that are taken.
@@ -49,7 +49,7 @@ class LeRobotSource(Source):
         video_fps: frames per second of the videos.
     """
 
-    stretches: tuple[Stretch, ...]
+    locations: tuple[EpisodeLocation, ...]
     action: str
     action_width: int
     dimensions: tuple[int, ...]
@@ -57,18 +57,18 @@ class LeRobotSource(Source):
     video_fps: float
 
     def actions(self, number: int) -> npt.NDArray[np.floating[Any]]:
-        if video := self.stretches[number].video:
+        if video := self.locations[number].video:
             _check_video(video)
         actions = self._numbers(number, {"action": (self.action, self.action_width)})["action"]
         return actions[:, list(self.dimensions)].astype(np.result_type(np.float32, actions))
 
     def read(self, number: int) -> RawEpisode:
-        stretch = self.stretches[number]
+        location = self.locations[number]
         known = {"timestamp": ("timestamp", 1), "task_index": ("task_index", 1), **self.columns}
         columns = narrowed(self._numbers(number, known))
         times = columns.pop("timestamp").astype(np.float64)
         return RawEpisode(
-            frames=self._images(stretch) if stretch.video is None else self._video(stretch, stretch.video, times),
+            frames=self._images(location) if location.video is None else self._video(location, location.video, times),
             actions=self.actions(number),
             frame_times=times,
             action_times=times,
@@ -77,11 +77,11 @@ class LeRobotSource(Source):
 
     def _numbers(self, number: int, features: Mapping[str, tuple[str, int]]) -> dict[str, npt.NDArray[Any]]:
         """Read features of an episode, (rows, width) each."""
-        stretch, name = self.stretches[number], self.episodes[number].name
-        table = read_rows(stretch.table, [key for key, _ in features.values()], "episode_index", stretch.number)
-        if len(table) != stretch.length:
+        location, name = self.locations[number], self.episodes[number].name
+        table = read_rows(location.table, [key for key, _ in features.values()], "episode_index", location.number)
+        if len(table) != location.length:
             raise LewmError(
-                f"{name} has {counted(len(table), 'row')} in {stretch.table}, and {stretch.length:,} in the list of "
+                f"{name} has {counted(len(table), 'row')} in {location.table}, and {location.length:,} in the list of "
                 "episodes; copy or download the folder again"
             )
         found = {}
@@ -89,30 +89,30 @@ class LeRobotSource(Source):
             values = numbers(table[key], width)
             if values is None:
                 raise LewmError(
-                    f"{name} has a row of {key!r} in {stretch.table} that holds other than the "
+                    f"{name} has a row of {key!r} in {location.table} that holds other than the "
                     f"{counted(width, 'number')} that {INFO} says; make its width the same in all rows"
                 )
             found[column] = values
         return found
 
-    def _images(self, stretch: Stretch) -> Generator[Frame, None, None]:
-        table = read_rows(stretch.table, [self.camera], "episode_index", stretch.number)
+    def _images(self, location: EpisodeLocation) -> Generator[Frame, None, None]:
+        table = read_rows(location.table, [self.camera], "episode_index", location.number)
         for row, content in enumerate(contents(table[self.camera])):
             if not content:
-                raise LewmError(f"row {row} of episode {stretch.number} in {stretch.table} has no image")
-            yield decode_image(content, stretch.table)
+                raise LewmError(f"row {row} of episode {location.number} in {location.table} has no image")
+            yield decode_image(content, location.table)
 
-    def _video(self, stretch: Stretch, video: Path, times: Seconds) -> Generator[Frame, None, None]:
+    def _video(self, location: EpisodeLocation, video: Path, times: Seconds) -> Generator[Frame, None, None]:
         """Frames that are shown at these times; one twice if it is there at two of them."""
         if not len(times):
             return
         steps = np.rint((times - times[0]) * self.video_fps)
         if not np.all(np.diff(steps) >= 0):  # NaN too
-            raise LewmError(f"the timestamps of episode {stretch.number} in {stretch.table} go back; record it again")
+            raise LewmError(f"the timestamps of episode {location.number} in {location.table} go back; record it again")
         places, repeats = np.unique(np.minimum(steps, LAST), return_counts=True)
         row, shown = 0, iter(zip(places.tolist(), repeats.tolist(), strict=True))
         place, repeated = next(shown)
-        with closing(decoded_frames(video, stretch.start + float(times[0]), int(places[-1]) + 1)) as frames:
+        with closing(decoded_frames(video, location.start + float(times[0]), int(places[-1]) + 1)) as frames:
             for number, frame in enumerate(frames):
                 if number < place:
                     continue
@@ -122,8 +122,8 @@ class LeRobotSource(Source):
                 place, repeated = next(shown, (0, 0))
         if row < len(steps):
             raise LewmError(
-                f"{video} ends after {row:,} of the {counted(len(steps), 'row')} that {stretch.table} has of episode "
-                f"{stretch.number}; copy or download it again, or remove the episode with lerobot-edit-dataset"
+                f"{video} ends after {row:,} of the {counted(len(steps), 'row')} that {location.table} has of episode "
+                f"{location.number}; copy or download it again, or remove the episode with lerobot-edit-dataset"
             )
 
 
@@ -173,7 +173,7 @@ def _described(folder: Path, name: str, asked: Asked) -> LeRobotSource:
     short = {key: key.removeprefix(SEEN) for key in others if key not in known}
     known |= {key: column for key, column in short.items() if column not in taken}
     columns = {known.get(key, key): (key, info.features[key].shape[0]) for key in others}
-    places = {path for stretch in bookkeeping.stretches for path in (stretch.table, stretch.video) if path}
+    places = {path for location in bookkeeping.locations for path in (location.table, location.video) if path}
     files = (folder / INFO, *bookkeeping.files, *sorted(places))
     _refuse_links_out(folder, files)
     return LeRobotSource(
@@ -183,13 +183,13 @@ def _described(folder: Path, name: str, asked: Asked) -> LeRobotSource:
         camera=camera,
         cameras=tuple(info.cameras()),
         episodes=tuple(
-            SourceEpisode(f"episode_{stretch.number:06d}", stretch.length) for stretch in bookkeeping.stretches
+            SourceEpisode(f"episode_{location.number:06d}", location.length) for location in bookkeeping.locations
         ),
         action_names=tuple(feature.dimensions[dimension] for dimension in dimensions if feature.dimensions),
         fps=info.fps,
         tasks=bookkeeping.tasks,
         notes=tuple(f"{key} is taken as {column}" for column, key in named.items() if key and key != column),
-        stretches=bookkeeping.stretches,
+        locations=bookkeeping.locations,
         action=action,
         action_width=feature.shape[0],
         dimensions=tuple(dimensions),

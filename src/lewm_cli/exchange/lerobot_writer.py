@@ -6,9 +6,9 @@ processes.
 
 import json
 import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from math import log10
@@ -29,7 +29,7 @@ from lewm_cli.errors import LewmError
 from lewm_cli.exchange.feature_statistics import LEVELS, Counts, Statistics, count_levels
 from lewm_cli.exchange.lerobot_features import ACTION, TASK, Stretch, WrittenFeature, count_frames
 from lewm_cli.exchange.video_encoding import VideoFormat, encode_video, join_videos
-from lewm_cli.workers import Answer, Waiting, WorkerDiedError, answers
+from lewm_cli.workers import Answer, Waiting, spread
 
 VERSION = "v3.0"
 
@@ -107,17 +107,9 @@ class Exported:
     psnr: float | None
 
 
-@dataclass(frozen=True)
-class Place:
-    """The folder and the number of a file."""
-
-    chunk_index: int = 0
-    file_index: int = 0
-
-    def after(self) -> "Place":
-        """The place of the file after this one."""
-        full, index = divmod(self.file_index + 1, FILES_IN_A_FOLDER)
-        return Place(self.chunk_index + full, index)
+def place(number: int) -> dict[str, int]:
+    """The folder of a file among all tables or videos, and its number there, in the words of paths and tables."""
+    return dict(zip(("chunk_index", "file_index"), divmod(number, FILES_IN_A_FOLDER), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +165,9 @@ class LeRobotWriter:
         parts.mkdir()
         encoder = partial(_encoder, self.dataset, self.features, self.format, parts)
         with (
-            closing(_answered(encoder, self.stretches, workers, waiting)) as encoded,
+            closing(
+                spread(encoder, self.stretches, workers, waiting, "encodes", here=partial(encoder, waiting))
+            ) as encoded,
             closing(_Tables(self.folder, self._schema(), self.format.table_megabytes)) as tables,
         ):
             videos = _Videos(self.folder, self.format)
@@ -253,17 +247,17 @@ class LeRobotWriter:
             columns[self.format.seen] = pa.array(named, IMAGE)
         return pa.table(columns, schema)
 
-    def _about(self, episode: EncodedEpisode, table: Place) -> dict[str, Any]:
+    def _about(self, episode: EncodedEpisode, table: int) -> dict[str, Any]:
         """The row of an episode in the table of episodes."""
         stretch = episode.stretch
         return {
             "episode_index": stretch.number,
             "tasks": [self.format.tasks[number] for number in np.unique(episode.rows[TASK])],
             "length": stretch.frames,
-            **{f"data/{name}": value for name, value in asdict(table).items()},
+            **{f"data/{name}": value for name, value in place(table).items()},
             "dataset_from_index": stretch.index,
             "dataset_to_index": stretch.index + stretch.frames,
-            **{f"meta/episodes/{name}": value for name, value in asdict(Place()).items()},
+            **{f"meta/episodes/{name}": value for name, value in place(0).items()},
             **{
                 f"stats/{key}/{name}": value
                 for key, statistics in episode.statistics.items()
@@ -277,21 +271,21 @@ class _Tables:
 
     def __init__(self, folder: Path, schema: pa.Schema, megabytes: float) -> None:
         self._folder, self._schema, self._limit = folder, schema, megabytes * MEGABYTE
-        self._place = Place()
+        self._number = 0
         self._open: tuple[IO[bytes], pq.ParquetWriter] | None = None
 
-    def append(self, rows: pa.Table) -> Place:
-        """Write an episode; returns the place of its file."""
+    def append(self, rows: pa.Table) -> int:
+        """Write an episode; returns the number of its file."""
         if self._open and self._open[0].tell() + rows.nbytes > self._limit:
             self.close()
-            self._place = self._place.after()
+            self._number += 1
         if not self._open:
-            path = self._folder / TABLES.format(**asdict(self._place))
+            path = self._folder / TABLES.format(**place(self._number))
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("wb")
             self._open = file, pq.ParquetWriter(file, self._schema)
         self._open[1].write_table(rows)
-        return self._place
+        return self._number
 
     def close(self) -> None:
         """Finish the file."""
@@ -307,26 +301,26 @@ class _Videos:
 
     def __init__(self, folder: Path, format: LeRobotFormat) -> None:
         self._folder, self._format = folder, format
-        self._place, self._parts, self._bytes, self._frames = Place(), list[Path](), 0, 0
+        self._number, self._parts, self._bytes, self._frames = 0, list[Path](), 0, 0
 
     def append(self, part: Path, frames: int) -> dict[str, Any]:
         """Take the video of an episode; returns its place, in the words of the table of episodes."""
         size = part.stat().st_size
         if self._parts and self._bytes + size > self._format.video_megabytes * MEGABYTE:
             self.close()
-            self._place = self._place.after()
+            self._number += 1
         edges = self._frames, self._frames + frames
         self._parts.append(part)
         self._bytes, self._frames = self._bytes + size, edges[1]
         seconds = (float(edge / self._format.rate) for edge in edges)
-        place = asdict(self._place) | dict(zip(("from_timestamp", "to_timestamp"), seconds, strict=True))
-        return {f"videos/{self._format.seen}/{name}": value for name, value in place.items()}
+        shown = place(self._number) | dict(zip(("from_timestamp", "to_timestamp"), seconds, strict=True))
+        return {f"videos/{self._format.seen}/{name}": value for name, value in shown.items()}
 
     def close(self) -> None:
         """Join what was taken since the last call."""
         if not self._parts:
             return
-        path = self._folder / VIDEOS.format(video_key=self._format.seen, **asdict(self._place))
+        path = self._folder / VIDEOS.format(video_key=self._format.seen, **place(self._number))
         path.parent.mkdir(parents=True, exist_ok=True)
         join_videos(self._parts, path, self._format.rate)
         for part in self._parts:
@@ -375,20 +369,6 @@ def _encoder(
         return EncodedEpisode(stretch, rows, statistics, levels, tuple(images), video, error)
 
     return encoded
-
-
-def _answered(
-    encoder: Callable[..., Answer], stretches: Sequence[Stretch], workers: int, waiting: Waiting
-) -> Generator[EncodedEpisode, None, None]:
-    """Yield the episodes in order, encoded in this process or in several."""
-    workers = min(workers, len(stretches))
-    if workers < 2:
-        yield from map(encoder(waiting=waiting), stretches)
-        return
-    try:
-        yield from answers(encoder, stretches, workers, waiting, how="spawn")
-    except WorkerDiedError as death:
-        raise LewmError(f"a process that encodes {death}; type the same again with --workers 1") from death
 
 
 def _error(video: Path, frames: Iterator[npt.NDArray[np.uint8]]) -> float:

@@ -16,15 +16,12 @@ import numpy.typing as npt
 from lewm_cli.data.hdf5_file import PACKED_AT_MOST, READ_WHOLE
 from lewm_cli.data.layouts import color_frames
 from lewm_cli.errors import LewmError
-from lewm_cli.exchange.column_source import ColumnSource, EpisodeRows, files_of
+from lewm_cli.exchange.column_source import BLOCK, ColumnSource, EpisodeRows, files_of
 from lewm_cli.exchange.flat_hdf5 import flat_source
 from lewm_cli.exchange.source import Asked, Source
 from lewm_cli.file_kind import FileKind, look
 from lewm_cli.plural import counted
 from lewm_cli.system_errors import explain
-
-BLOCK = 2**24
-"""Bytes of frames that are unpacked at once."""
 
 SHOWN = 200
 """Letters that are shown of what a library says."""

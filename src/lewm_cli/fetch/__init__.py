@@ -8,32 +8,9 @@ if TYPE_CHECKING:
     from lewm_cli.fetch.catalog import Entry, Published, read_catalog
     from lewm_cli.fetch.destinations import PlannedFetch, check_space, clear_finished, plan_fetch
     from lewm_cli.fetch.hub_model import hub_folder
-    from lewm_cli.fetch.install import Installed, find_archive, install_dataset, install_weights
-    from lewm_cli.fetch.recorded import as_recorded
+    from lewm_cli.fetch.install import Installed, as_recorded, find_archive, install_dataset, install_weights
     from lewm_cli.fetch.remote import Advance, Begin, ByteProgress, Transfer
     from lewm_cli.fetch.sources import find_sources
     from lewm_cli.fetch.target import find_targets
 else:
     __getattr__ = lazy_names(__name__)
-
-__all__ = [
-    "Advance",
-    "Begin",
-    "ByteProgress",
-    "Entry",
-    "Installed",
-    "PlannedFetch",
-    "Published",
-    "Transfer",
-    "as_recorded",
-    "check_space",
-    "clear_finished",
-    "find_archive",
-    "find_sources",
-    "find_targets",
-    "hub_folder",
-    "install_dataset",
-    "install_weights",
-    "plan_fetch",
-    "read_catalog",
-]

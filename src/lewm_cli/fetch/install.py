@@ -21,6 +21,7 @@ from lewm_cli.fetch.unpack import HDF5_SUFFIXES, unpack
 from lewm_cli.store import Say, method_of, weights_digest
 from lewm_cli.store.formats import read_checkpoint
 from lewm_cli.store.origin import IN_FOLDER, FetchedFile, Origin, dataset_origin
+from lewm_cli.suggestion import command
 from lewm_cli.system_errors import explain, explained
 
 SPARE_BYTES, BESIDE_BYTES = 1 << 28, 1 << 24
@@ -51,6 +52,32 @@ def find_archive(planned: PlannedFetch, progress: ByteProgress) -> LocalFile | N
         return None
     found = _hashed(path, progress)
     return found if found.sha256 == file.sha256 else None
+
+
+def as_recorded(planned: PlannedFetch, sources: Sequence[Remote | Path]) -> tuple[Remote | Path, ...]:
+    """The sources, each with the sha256 that was recorded when it was fetched before.
+
+    Raises:
+        LewmError: another file is published there now.
+    """
+    origin, hub = planned.origin, planned.target.published.hub
+    if origin is None or hub is None or (origin.source, origin.revision) != (hub.repo, hub.revision):
+        return tuple(sources)
+    recorded = {file.name: file.sha256 for file in origin.published}
+    found: list[Remote | Path] = []
+    for file, source in zip(planned.target.files, sources, strict=True):
+        sha256 = recorded.get(PurePosixPath(file.name).name)
+        if sha256 is None or not isinstance(source, Remote):
+            found.append(source)
+            continue
+        if source.sha256 not in (None, sha256):
+            raise LewmError(
+                f"{source.name} is another file than when it was first fetched: its sha256 is {source.sha256} now and "
+                f"was {sha256}; nothing was replaced: to take the new one, remove the old: "
+                f"{command('rm', planned.target.name)}"
+            )
+        found.append(replace(source, sha256=sha256))
+    return tuple(found)
 
 
 def install_dataset(

@@ -10,16 +10,3 @@ if TYPE_CHECKING:
     from lewm_cli.offline.offline_result import SURE, ActionRanking, GoalRetrieval, OfflineResult, PredictionErrors
 else:
     __getattr__ = lazy_names(__name__)
-
-__all__ = [
-    "SURE",
-    "ActionRanking",
-    "GoalRetrieval",
-    "OfflineClips",
-    "OfflineConfig",
-    "OfflineResult",
-    "PredictionErrors",
-    "draw_clips",
-    "measure_offline",
-    "measured_units",
-]

@@ -3,20 +3,3 @@
 from lewm_cli.simulate.pool import InProcess, SimulatorPool, gather, simulator_pool
 from lewm_cli.simulate.requests import Begin, Follow, Render, Response, RolloutResult, Rollouts, RunActor
 from lewm_cli.simulate.simulated_episode import HELD_STEPS, EpisodeProgress, Pair
-
-__all__ = [
-    "HELD_STEPS",
-    "Begin",
-    "EpisodeProgress",
-    "Follow",
-    "InProcess",
-    "Pair",
-    "Render",
-    "Response",
-    "RolloutResult",
-    "Rollouts",
-    "RunActor",
-    "SimulatorPool",
-    "gather",
-    "simulator_pool",
-]

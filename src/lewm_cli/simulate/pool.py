@@ -40,7 +40,6 @@ class InProcess:
         self._simulators = SimulatorSet(task)
 
     def submit(self, number: int, request: Request) -> "Future[Response]":
-        """See `SimulatorPool`."""
         future: Future[Response] = Future()
         future.set_result(request.run(self._simulators))
         return future

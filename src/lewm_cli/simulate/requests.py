@@ -141,7 +141,6 @@ class RunActor:
     seed: int = 0
 
     def run(self, simulators: SimulatorSet) -> Response:
-        """Begin, and take as many actions as are allowed."""
         simulator, steps = simulators.acquire(self.criterion), 0
         simulator.begin(self.pair.start, self.pair.goal)
         actor = self.actor(simulator.random_action)
@@ -180,7 +179,6 @@ class Rollouts:
     rendered: bool = False
 
     def run(self, simulators: SimulatorSet) -> Response:
-        """Begin anew for each of them."""
         simulator, paths, distances, seen = simulators.acquire(self.criterion), [], [], []
         for actions in self.sequences:
             simulator.begin(self.pair.start, self.pair.goal)
@@ -205,7 +203,6 @@ class Render:
     pair: Pair
 
     def run(self, simulators: SimulatorSet) -> Response:
-        """Begin, and draw."""
         simulator = simulators.acquire(OWN_CRITERION)
         simulator.begin(self.pair.start, self.pair.goal)
         seen = observe(simulator), observe_goal(simulator)

@@ -13,26 +13,7 @@ TASKS = (TWOROOM, PUSHT, CUBE, REACHER)
 """Every task that has a simulator."""
 
 GENERIC = Task(name="generic", folder=Path(__file__).parent / "generic", title="a recording without a simulator")
-"""Recordings that have no simulator: a robot's, or another tool's. Runs of them are
-evaluated on recorded episodes alone."""
-
-__all__ = [
-    "CUBE",
-    "FROZEN",
-    "GENERIC",
-    "MATCHED",
-    "PUSHT",
-    "REACHER",
-    "REVERSED",
-    "TASKS",
-    "TWOROOM",
-    "Episode",
-    "Perturbation",
-    "ProbeTarget",
-    "Simulator",
-    "Task",
-    "find_task",
-]
+"""Recordings without a simulator: a robot's, or another tool's. Their runs are evaluated on recorded episodes alone."""
 
 
 def find_task(name: str) -> Task | None:

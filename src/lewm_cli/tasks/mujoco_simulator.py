@@ -118,11 +118,9 @@ class MujocoSimulator(SwmSimulator):
         self._scene, self._data, self._color, self._goal = scene, data, scene.color, goal
 
     def frame(self) -> np.ndarray:
-        """The camera's frame: (224, 224, 3) uint8."""
         return self._scene.frame(self._data, self._color)
 
     def goal_frame(self) -> np.ndarray:
-        """The camera's frame of the recorded goal state: (224, 224, 3) uint8."""
         at_goal = type(self)()  # type: ignore[call-arg]  # the simulator of a task knows its scene
         at_goal._place(self._goal)
         return at_goal.frame()

@@ -10,7 +10,10 @@ import gymnasium
 import numpy as np
 
 from lewm_cli.errors import LewmError
-from lewm_cli.tasks.task import Approach, Simulator
+from lewm_cli.tasks.task import Episode, Simulator
+
+Row = dict[str, Any]
+"""The frame `pixels` of a step, and a value for every other recorded column."""
 
 OTHER_COLOR = 128.0
 """The least distance, RGB levels, between two colors that are easy to tell apart."""
@@ -32,50 +35,40 @@ class SwmSimulator(Simulator):
         self._environment = environment
         self._criterion, self._demonstrator = "simulator", ""
 
+    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool, vary_color: bool = False) -> Episode:
+        reset_seed, policy_seed, color_seed = seed.spawn(3)
+        began = self._reset(reset_seed, any_start=any_start)
+        if vary_color:
+            self._recolor(np.random.default_rng(color_seed), from_any=True)
+        return Episode.of_rows(*self._demonstrated(began, policy_seed))
+
     def reset(self, seed: np.random.SeedSequence) -> None:
-        """Begin where `demonstrate` does with this seed, in a start of the task's selection; there is no goal."""
         reset_seed, _ = seed.spawn(2)
         self._reset(reset_seed, any_start=False)
 
     def demonstrate_by(self, policy: str) -> None:
-        """Choose one of the task's demonstrators; without it, the first."""
         self._demonstrator = policy
 
     def judge_by(self, criterion: str) -> None:
-        """Choose one of the success criteria that the class describes; without it, the simulator's own rule."""
         self._criterion = criterion
 
     def frame(self) -> np.ndarray:
-        """The camera's frame: (224, 224, 3) uint8."""
         return np.asarray(self._environment.render())
-
-    def proprio(self) -> np.ndarray | None:
-        """None: recordings of most tasks have no column of it."""
-        return None
-
-    def goal_proprio(self) -> np.ndarray | None:
-        """None: recordings of most tasks have no column of it."""
-        return None
 
     def perturb(self, name: str, generator: np.random.Generator, size: float | None = None) -> float:
         """Stage `teleport` or `color` now, until the next `begin`; returns how large the change is."""
         return self._recolor(generator) if name == "color" else self._teleport(generator, size)
 
-    def approach(self, name: str, start: np.ndarray, steps: int) -> Approach:
-        """Raise an error: most tasks have no law that counts at one place only."""
-        raise NotImplementedError(name)
-
     def random_action(self, generator: np.random.Generator) -> np.ndarray:
-        """A uniform draw (A,) from the action space."""
         space = self._environment.action_space
         return np.asarray(generator.uniform(space.low, space.high), np.float32)
 
-    def route_valid(self, path: np.ndarray) -> bool | None:
-        """None: there are no walls to cut."""
-        return None
-
     @abstractmethod
     def _reset(self, seed: np.random.SeedSequence, *, any_start: bool) -> Any: ...
+
+    @abstractmethod
+    def _demonstrated(self, began: Any, seed: np.random.SeedSequence) -> tuple[list[Row], list[np.ndarray]]:
+        """Rows of an episode of the demonstrator, the reset frame first, and its actions; `began` is from `_reset`."""
 
     @abstractmethod
     def _teleport(self, generator: np.random.Generator, size: float | None) -> float: ...

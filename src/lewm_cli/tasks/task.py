@@ -55,19 +55,15 @@ class Simulator(Protocol):
         `vary_color` the thing that the perturbation `color` recolors has a color of the episode's own, which may be the
         usual one; all but the frames is as without.
         """
-        ...
 
     def demonstrate_by(self, policy: str) -> None:
         """Choose one of the task's demonstrators for all that is recorded from now on; without it, the first."""
-        ...
 
     def reset(self, seed: np.random.SeedSequence) -> None:
         """Begin where `demonstrate` does with this fresh seed, in a start of the task's selection; there is no goal."""
-        ...
 
     def judge_by(self, criterion: str) -> None:
         """Choose one of the task's success criteria from the next `begin` on; without it, the simulator's own rule."""
-        ...
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Put the simulator into a recorded state with a recorded goal: the task's start and goal columns, joined.
@@ -75,27 +71,23 @@ class Simulator(Protocol):
         Raises:
             LewmError: the simulator did not take the state.
         """
-        ...
 
     def step(self, action: np.ndarray) -> None:
         """Advance one environment step; action (A,)."""
-        ...
 
     def frame(self) -> np.ndarray:
         """The camera's frame: (H, W, 3) uint8."""
-        ...
 
     def goal_frame(self) -> np.ndarray:
         """The camera's frame if the goal were reached: (H, W, 3) uint8."""
-        ...
 
     def proprio(self) -> np.ndarray | None:
         """The recorded column `proprio` as it is now: (P,); None where the task's recordings have none."""
-        ...
+        return None
 
     def goal_proprio(self) -> np.ndarray | None:
         """The same as it would be if the goal were reached."""
-        ...
+        return None
 
     def perturb(self, name: str, generator: np.random.Generator, size: float | None = None) -> float:
         """Stage one of the task's own perturbations until the next `begin`; returns how large it is, in its unit.
@@ -103,35 +95,29 @@ class Simulator(Protocol):
         Args:
             size: that it shall have, if it has an arena and this is at most half of it; else it is drawn.
         """
-        ...
 
     def approach(self, name: str, start: np.ndarray, steps: int) -> Approach:
         """Choose how to come to where an approached perturbation counts, near a recorded start, in so many steps."""
-        ...
+        raise NotImplementedError(name)
 
     def position(self) -> np.ndarray:
         """The place of the controlled thing: (2,) x and y in pixels of the frame."""
-        ...
 
     def distance(self) -> float:
         """Distance to the goal, in the task's units."""
-        ...
 
     def solved(self) -> bool:
         """Tell if the goal is reached now, by the success criterion that was chosen."""
-        ...
 
     def random_action(self, generator: np.random.Generator) -> np.ndarray:
         """A uniform draw (A,) from the action space."""
-        ...
 
     def groups(self, start: np.ndarray, goal: np.ndarray) -> tuple[str, ...]:
         """Named subsets of pairs that this pair belongs to, reported apart."""
-        ...
 
     def route_valid(self, path: np.ndarray) -> bool | None:
         """Tell if a path of positions (T, 2) respects the walls; None where the task has none."""
-        ...
+        return None
 
 
 @dataclass(frozen=True)

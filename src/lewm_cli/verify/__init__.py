@@ -3,5 +3,3 @@
 from lewm_cli.verify.check import Check, DatasetCheck, RunCheck
 from lewm_cli.verify.dataset_check import check_dataset
 from lewm_cli.verify.run_check import check_run
-
-__all__ = ["Check", "DatasetCheck", "RunCheck", "check_dataset", "check_run"]

@@ -12,16 +12,3 @@ if TYPE_CHECKING:
     from lewm_cli.store.formats.shards import INDEX, shard_files
 else:
     __getattr__ = lazy_names(__name__)
-
-__all__ = [
-    "INDEX",
-    "Checkpoint",
-    "ChoiceError",
-    "ForeignError",
-    "MistakenError",
-    "ModelSpec",
-    "config_tree",
-    "read_checkpoint",
-    "read_trusted",
-    "shard_files",
-]

@@ -154,7 +154,6 @@ class _Model(ModelTable):
         )
 
     def contradiction(self) -> str | None:
-        """Names two values that must be equal and are not, in words."""
         embedders = [embedder for _, embedder in self.extra_encoders.modules if embedder]
         width = self.encoder.dinov2.hidden_size + sum(embedder.emb_dim for embedder in embedders)
         frames = self.predictor.num_frames
@@ -315,7 +314,7 @@ def _from_shapes(named: "NamedTensors") -> ModelSpec:
     mlp = _length(named, f"{layers}.mlp.fc1.weight", 0)
     block = "predictor.transformer.layers.0"
     inner, positions = _length(named, f"{block}.0.to_qkv.weight", 0), _length(named, "predictor.pos_embedding", 1)
-    frames = next((frames for frames in (3, 1) if positions % frames == 0 and _is_square(positions // frames)), None)
+    frames = next((n for n in (3, 1) if positions % n == 0 and isqrt(positions // n) ** 2 == positions // n), None)
     if width % HEAD or inner % (3 * HEAD) or mlp % width or frames is None:
         raise RefusalError(
             "its tensors are those of a DINO-WM of other sizes than published ones, of which heads and history cannot "
@@ -388,10 +387,6 @@ def _count(named: "NamedTensors", blocks: str) -> int:
     return len(
         {key.removeprefix(f"{blocks}.").partition(".")[0] for key in named.entries if key.startswith(f"{blocks}.")}
     )
-
-
-def _is_square(number: int) -> bool:
-    return isqrt(number) ** 2 == number
 
 
 DINOWM = Family(

@@ -139,7 +139,6 @@ class _Model(ModelTable):
         return ModelSpec(sizes, actions.input_dim, TRAINED_BY[self.target])
 
     def contradiction(self) -> str | None:
-        """Names two values that must be equal and are not, in words."""
         latent = "projector.output_dim", self.projector.output
         frames = "predictor.num_frames", self.predictor.num_frames
         hidden = "projector.hidden_dim", self.projector.hidden_dim

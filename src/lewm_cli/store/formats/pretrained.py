@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from lewm_cli.config import FrozenEncoderConfig
 from lewm_cli.errors import LewmError, UsageError
@@ -105,9 +105,12 @@ def read_pretrained(folder: Path) -> Pretrained:
         raise LewmError(f"{folder} holds no weights ({' or '.join(WEIGHTS)}); copy them there beside its {CONFIG}")
     try:
         contents = read_contents(path)
-        found = {_without_head(name): entry for name, entry in contents.tensors.items()}
+        # Classifiers have the encoder in a part called like its kind.
+        found = {name.removeprefix("dinov2.").removeprefix("vit."): entry for name, entry in contents.tensors.items()}
         wanted = {backbone_key(name): entry for name, entry in found.items() if not name.startswith(UNREAD)}
-        named, blank = NamedTensors(wanted, generation=5), _blank(config, image_size)
+        named = NamedTensors(wanted, generation=5)
+        with torch.device("meta"):
+            blank = FrozenEncoder(config, image_size).backbone
         if problems := fit(named, blank).problems:
             raise RefusalError(f"it does not hold the encoder that its {CONFIG} describes: {problems}")
         contents.check_bytes(wanted.values())
@@ -163,13 +166,3 @@ def _explain(error: ValidationError) -> str:
             return f"its model_type is {printable_value(found)}, and of transformers DINOv2 and ViT are read here"
     known = "DINOv2 and ViT with GELU, biases and three channels are read here"
     return f"its {key or 'content'} is {printable_value(first['input'])}, and of transformers {known}"
-
-
-def _without_head(name: str) -> str:
-    """The name of a tensor in the encoder alone: classifiers have theirs in a part called like its kind."""
-    return name.removeprefix("dinov2.").removeprefix("vit.")
-
-
-def _blank(config: FrozenEncoderConfig, image_size: int) -> nn.Module:
-    with torch.device("meta"):
-        return FrozenEncoder(config, image_size).backbone

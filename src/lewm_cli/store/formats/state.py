@@ -97,8 +97,5 @@ def read_state(named: NamedTensors, model: nn.Module) -> dict[str, Tensor]:
         if entry.dtype not in FLOATS and not (key.endswith("num_batches_tracked") and entry.dtype in COUNTS):
             found, *wanted = (str(kind).removeprefix("torch.") for kind in (entry.dtype, *FLOATS))
             raise RefusalError(f"{named.their_name(key)} is {found}, not {' or '.join(wanted)}")
-    return {key: _as_ours(key, entry.read()) for key, entry in named.entries.items()}
-
-
-def _as_ours(key: str, tensor: Tensor) -> Tensor:
-    return tensor.long() if key.endswith("num_batches_tracked") else tensor.float()
+    kinds = {key: torch.int64 if key.endswith("num_batches_tracked") else torch.float32 for key in named.entries}
+    return {key: entry.read().to(kinds[key]) for key, entry in named.entries.items()}

@@ -8,8 +8,7 @@ import mujoco
 import numpy as np
 
 from lewm_cli.tasks.mujoco_simulator import FRAME, MujocoSimulator, Scene
-from lewm_cli.tasks.swm import make_environment, refused_state
-from lewm_cli.tasks.task import Episode
+from lewm_cli.tasks.swm import Row, make_environment, refused_state
 
 STEPS = 200
 """Environment steps per episode; the released episodes have 201 rows."""
@@ -75,23 +74,19 @@ class CubeSimulator(MujocoSimulator):
         super().__init__(scene, mujoco.MjData(scene.model), goal=np.zeros(0))
         self._effector = scene.model.site("ur5e/robotiq/pinch").id
 
-    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool, vary_color: bool = False) -> Episode:
-        """Record the noisy expert from a reset on, the reset frame included; every reset is taken.
+    def _demonstrated(self, began: Any, seed: np.random.SeedSequence) -> tuple[list[Row], list[np.ndarray]]:
+        """Record the noisy expert; every reset is taken.
 
         A plan takes about half an episode. After it the simulator asks for the same target again, and the expert
         lifts the block once more and puts it back.
         """
-        reset_seed, expert_seed, color_seed = seed.spawn(3)
-        observation, info = self._reset(reset_seed, any_start=any_start)
-        if vary_color:
-            self._recolor(np.random.default_rng(color_seed), from_any=True)
-        expert = CubeExpert(self._own, expert_seed)
+        (observation, info), expert = began, CubeExpert(self._own, seed)
         rows, actions = [self._row(observation, info, 0.0, truncated=False)], []
         for step in range(1, STEPS + 1):
             actions.append(expert.act(info))
             observation, reward, _, _, info = self._own.step(actions[-1])
             rows.append(self._row(observation, info, reward, truncated=step == STEPS))
-        return Episode.of_rows(rows, actions)
+        return rows, actions
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place arm and block; start and goal (41,) are `qpos`, then `qvel`, and of the goal only the block counts."""
@@ -125,7 +120,7 @@ class CubeSimulator(MujocoSimulator):
         way = np.linalg.norm(start[BLOCK][:3] - goal[BLOCK][:3])
         return ("block has to be moved",) if way > WITHIN else ()
 
-    def _row(self, observation: np.ndarray, info: dict[str, Any], reward: float, *, truncated: bool) -> dict[str, Any]:
+    def _row(self, observation: np.ndarray, info: dict[str, Any], reward: float, *, truncated: bool) -> Row:
         return {
             "pixels": self.frame(),
             "observation": observation,

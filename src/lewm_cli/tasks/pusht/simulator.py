@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 
 from lewm_cli.tasks.pusht.pusher import Pusher
-from lewm_cli.tasks.swm import SwmSimulator, direction, make_environment, refused_state, tries
-from lewm_cli.tasks.task import Episode
+from lewm_cli.tasks.swm import Row, SwmSimulator, direction, make_environment, refused_state, tries
 
 STEPS = 124
 """Environment steps per episode, so 125 rows: the mean of the released episodes."""
@@ -51,27 +50,20 @@ class PushTSimulator(SwmSimulator):
         space = SimpleNamespace(shape=(1, *environment.action_space.shape))
         self._policy.set_env(SimpleNamespace(envs=[environment], spec=environment.spec, action_space=space))
 
-    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool, vary_color: bool = False) -> Episode:
-        """Record the demonstrator for 124 steps, the reset frame included; it has no goal and never ends early.
-
-        Unless `any_start`, resets are drawn until nothing touches: the simulator's own let the agent lie in the block.
-        """
-        reset_seed, policy_seed, color_seed = seed.spawn(3)
-        self._reset(reset_seed, any_start=any_start)
-        if vary_color:
-            self._recolor(np.random.default_rng(color_seed), from_any=True)
+    def _demonstrated(self, began: None, seed: np.random.SeedSequence) -> tuple[list[Row], list[np.ndarray]]:
+        """Record the demonstrator for 124 steps; it has no goal and never ends early."""
         act = self._act
         if self._demonstrator == "pusher":
-            self._pusher.begin(policy_seed)
+            self._pusher.begin(seed)
             act = self._pusher.act
         else:
-            self._policy.set_seed(policy_seed)
+            self._policy.set_seed(seed)
         rows, actions = [self._row()], []
         for _ in range(STEPS):
             actions.append(act())
             self.step(actions[-1])
             rows.append(self._row())
-        return Episode.of_rows(rows, actions)
+        return rows, actions
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place agent and block, every other property of the world being the default one.
@@ -158,6 +150,7 @@ class PushTSimulator(SwmSimulator):
         environment._set_state(np.array([*(state[:2] - state[5:] * environment.dt), *state[2:]]))
 
     def _reset(self, seed: np.random.SeedSequence, *, any_start: bool) -> None:
+        """Unless `any_start`, draw until nothing touches: the simulator's own resets let the agent lie in the block."""
         generator = np.random.default_rng(seed)
         while True:
             observation, _ = self._environment.reset(seed=int(generator.integers(2**31)))
@@ -166,7 +159,7 @@ class PushTSimulator(SwmSimulator):
                 break
         self.begin(start, start)
 
-    def _row(self) -> dict[str, np.ndarray]:
+    def _row(self) -> Row:
         state = _rounded(self._state)
         return {"pixels": self.frame(), "proprio": _proprio(state), "state": state}
 

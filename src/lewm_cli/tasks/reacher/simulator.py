@@ -1,14 +1,12 @@
 """The real Reacher simulator, driven by plain arrays."""
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from lewm_cli.tasks.mujoco_simulator import MujocoSimulator, Scene
 from lewm_cli.tasks.reacher.match import joint_errors, matches
-from lewm_cli.tasks.swm import make_environment, refused_state
-from lewm_cli.tasks.task import Episode
+from lewm_cli.tasks.swm import Row, make_environment, refused_state
 
 STEPS = 200
 """Environment steps per episode; the released episodes have 201 rows."""
@@ -50,18 +48,14 @@ class ReacherSimulator(MujocoSimulator):
         super().__init__(scene, self._physics.data.ptr, NO_GOAL)
         self._arrived = False
 
-    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool, vary_color: bool = False) -> Episode:
-        """Record uniform random actions from a reset on, the reset frame included; every reset is taken."""
-        reset_seed, action_seed, color_seed = seed.spawn(3)
-        self._reset(reset_seed, any_start=any_start)
-        if vary_color:
-            self._recolor(np.random.default_rng(color_seed), from_any=True)
-        generator = np.random.default_rng(action_seed)
+    def _demonstrated(self, began: None, seed: np.random.SeedSequence) -> tuple[list[Row], list[np.ndarray]]:
+        """Record uniform random actions; every reset is taken."""
+        generator = np.random.default_rng(seed)
         rows, actions = [self._row(0.0, truncated=False)], []
         for step in range(1, STEPS + 1):
             actions.append(self.random_action(generator))
             rows.append(self._row(self._advance(actions[-1]), truncated=step == STEPS))
-        return Episode.of_rows(rows, actions)
+        return rows, actions
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place the arm; start and goal (4,) are angles, then velocities, and of the goal only the angles count."""
@@ -103,7 +97,7 @@ class ReacherSimulator(MujocoSimulator):
                 break
         return reward
 
-    def _row(self, reward: float, *, truncated: bool) -> dict[str, Any]:
+    def _row(self, reward: float, *, truncated: bool) -> Row:
         parts = self._task.get_observation(self._physics).values()
         return {
             "pixels": self.frame(),

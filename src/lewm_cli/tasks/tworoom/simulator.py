@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lewm_cli.tasks.swm import SwmSimulator, direction, make_environment, refused_state, tries
-from lewm_cli.tasks.task import Approach, Episode
+from lewm_cli.tasks.swm import Row, SwmSimulator, direction, make_environment, refused_state, tries
+from lewm_cli.tasks.task import Approach
 from lewm_cli.tasks.tworoom import GOAL_RADIUS
 from lewm_cli.tasks.tworoom.walls import Walls
 
@@ -38,23 +38,16 @@ class TwoRoomSimulator(SwmSimulator):
         self._path: list[np.ndarray] = []
         self._solid = True
 
-    def demonstrate(self, seed: np.random.SeedSequence, *, any_start: bool, vary_color: bool = False) -> Episode:
-        """Record the noisy expert from a reset to the target, the reset frame included.
-
-        Unless `any_start`, resets are drawn until start and target lie in different rooms and at least 25 free
-        steps apart, as in the paper: the simulator has this rule but does not apply it.
-        """
-        reset_seed, expert_seed, color_seed = seed.spawn(3)
-        observation, info = self._reset(reset_seed, any_start=any_start)
-        if vary_color:
-            self._recolor(np.random.default_rng(color_seed), from_any=True)
-        self._expert.set_seed(expert_seed)
+    def _demonstrated(self, began: Any, seed: np.random.SeedSequence) -> tuple[list[Row], list[np.ndarray]]:
+        """Record the noisy expert on its way to the target."""
+        observation, info = began
+        self._expert.set_seed(seed)
         rows, actions = [self._row(observation, info, 0.0, terminated=False, truncated=False)], []
         while not (rows[-1]["terminated"] or rows[-1]["truncated"]):
             actions.append(self._expert.get_action(info))
             observation, reward, terminated, _, info = self._environment.step(actions[-1])
             rows.append(self._row(observation, info, reward, terminated=terminated, truncated=len(rows) == MAX_STEPS))
-        return Episode.of_rows(rows, actions)
+        return rows, actions
 
     def begin(self, start: np.ndarray, goal: np.ndarray) -> None:
         """Place agent and target; every other property of the world is the default one."""
@@ -102,11 +95,9 @@ class TwoRoomSimulator(SwmSimulator):
         return Approach(begins, np.array([-side * pace, 0.0], np.float32))
 
     def proprio(self) -> np.ndarray:
-        """The agent's center (2,), pixels."""
         return self.position()
 
     def goal_proprio(self) -> np.ndarray:
-        """The target's center (2,), pixels."""
         return np.array(self._environment.target_position.numpy())
 
     def position(self) -> np.ndarray:
@@ -180,6 +171,10 @@ class TwoRoomSimulator(SwmSimulator):
         )
 
     def _reset(self, seed: np.random.SeedSequence, *, any_start: bool) -> tuple[Any, dict[str, Any]]:
+        """Unless `any_start`, draw until start and target lie in different rooms, at least 25 free steps apart.
+
+        So it is in the paper; the simulator has this rule but does not apply it.
+        """
         generator = np.random.default_rng(seed)
         while True:
             observation, info = self._environment.reset(seed=int(generator.integers(2**31)))
@@ -187,9 +182,7 @@ class TwoRoomSimulator(SwmSimulator):
                 self._path = [self.position()]
                 return observation, info
 
-    def _row(
-        self, observation: Any, info: dict[str, Any], reward: float, *, terminated: bool, truncated: bool
-    ) -> dict[str, Any]:
+    def _row(self, observation: Any, info: dict[str, Any], reward: float, *, terminated: bool, truncated: bool) -> Row:
         return {
             "pixels": self.frame(),
             "proprio": np.asarray(info["proprio"], np.float32),
