@@ -205,11 +205,11 @@ def test_prior_alone_that_planning_does_not_beat_is_named_with_what_to_type(alon
     )
     tested = result.test.model_copy(update={"tried": (*result.test.tried, one_more)})
     said = result.model_copy(update={"gains": tuple(ImproveResult.gained(tested, ["the prior alone"]))})
-    notes = improve_tables(said)[-1]
+    notes = "\n".join(improve_tables(said)[-1].lines)
     typed = f"That acts there without planning: lewm eval {RUN} --actor prior"
     assert (f"Not shown better than the prior alone 75 steps ahead.\n{typed}" in notes) != clear
     nothing = result.model_copy(update={"chosen": None, "validation": tested})
-    shown = f"The prior alone is, without planning: lewm eval {RUN} --actor prior" in improve_tables(nothing)[-1]
+    shown = f"The prior alone is, without planning: lewm eval {RUN} --actor prior" in improve_tables(nothing)[-1].lines
     assert shown != clear
 
 
@@ -556,7 +556,7 @@ def test_recordings_that_are_not_there_are_named(valid: Path, tmp_path: Path):
         assert trained in sentence
         assert sentence.endswith("; name others with --validation and --dataset")
     done = lewm_here(home, "improve", RUN, *ON, "--offsets", 10)
-    assert f"heads are fitted to what {RUN} was trained on, and there is no dataset '{DEMOS}'" in done.sentence()
+    assert f"plans of {RUN} would aim at frames of {DEMOS}, and there is no dataset '{DEMOS}'" in done.sentence()
 
 
 def test_too_few_episodes_are_refused(trained: Path):
@@ -587,7 +587,7 @@ def test_episodes_that_may_have_been_fitted_to_are_refused(valid: Path, tmp_path
     shutil.rmtree(home / f"{RUN}.run")
     on = ("--validation", DEMOS, "--dataset", VALID, "--offsets", 10, "--stats-from", DEMOS)
     sentence = refused(home, *on)
-    assert "8 of the 8 episodes to measure on are among the anchors of tworoom/demos" in sentence
+    assert "12 of the 12 episodes to measure on are among the anchors of tworoom/demos" in sentence
     assert sentence.endswith("; name others with --validation and --dataset")
 
 

@@ -121,7 +121,10 @@ def test_numbers_stand_beside_their_floor(full):
     for rate in (report.evaluation.overall.success, report.evaluation.overall.random):
         assert f"{100 * rate.rate:.1f}%" in text
         assert f"[{100 * rate.low:.0f},\N{NO-BREAK SPACE}{100 * rate.high:.0f}]" in text
-    assert "Planner chosen by lewm improve tworoom/lewm : last, anchors of tworoom/demos, 7 iterations." in text
+    assert (
+        "Planner chosen by lewm improve tworoom/lewm : last, anchors of tworoom/demos, receding 5, 7 iterations."
+        in text
+    )
     assert "75 steps ahead 90.0%" in text
     for words in ("untrained", "pixel PCA", "shuffled", "latent step", "pixel step", "copying"):
         assert words in text

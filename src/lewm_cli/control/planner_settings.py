@@ -36,8 +36,11 @@ def task_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
     return PlanSettings.build(merged.tree, merged.source).planner
 
 
-def single_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig:
+def single_planner(name: str, settings: tuple[Layer, ...] = (), chosen: tuple[Layer, ...] = ()) -> PlannerConfig:
     """Read the planner of a task for one plan that no other follows; its `receding` is the whole horizon.
+
+    Args:
+        settings: lie over those that are chosen for a run, whose planning anew is left out.
 
     Raises:
         UsageError: see `task_planner`; also settings of planning anew.
@@ -50,5 +53,5 @@ def single_planner(name: str, settings: tuple[Layer, ...] = ()) -> PlannerConfig
                     f"planner.{key} is about planning anew, and this is one plan; leave it out (in {layer.source})"
                 )
     once = Layer("one plan", {"planner": {"receding": 1, "warm_start": False}})
-    planner = task_planner(name, (once, *settings))
+    planner = task_planner(name, (once, *chosen, *settings))
     return planner.model_copy(update={"receding": planner.horizon})

@@ -56,9 +56,9 @@ def prepare_anchors(
         stored = None
     try:
         recording = home.find_dataset(name, say)
-    except MissingError:
+    except MissingError as error:
         if stored is None:
-            raise
+            raise MissingError(f"plans of {run.name} would aim at frames of {name}, and {error}") from error
         say(f"note: {name} is not here anymore; its anchors, which {run.name} has encoded, are")
         _refuse_retrieved(name, stored.index.digests, measured, instead)
         return

@@ -127,8 +127,8 @@ def improve_run(
             changes, fewer = _most_changes(plain, recording), base.iterations.bit_length() - 1
             kept.ahead = [trying.steps] * (3 + changes + fewer) + [testing.steps] * MOST_TESTED
             say(
-                f"tries: at most {len(kept.ahead)}: {base.solver} as it is, {PRIOR_ALONE}, {changes} with another part, "
-                f"one that replans after every step, {fewer} with fewer iterations, and {MOST_TESTED} on test pairs"
+                f"tries: at most {len(kept.ahead)}: the planner as it is, {PRIOR_ALONE}, {changes} with another part, "
+                f"1 that replans after every step, {fewer} with fewer iterations, and {MOST_TESTED} on test pairs"
             )
             _change_parts(trying, plain, recording)
             kept.ahead = [trying.steps] * fewer + [testing.steps] * MOST_TESTED
@@ -163,10 +163,9 @@ MOST_TESTED = 5
 
 
 def _change_parts(trying: "_Trying", plain: PlannerChoice, recording: str) -> None:
-    """Try a planner, and change the part that gains most, for as long as one gains; then let it replan after every step.
+    """Try a planner, and change the part that gains most for as long as one gains; then let it replan after every step.
 
-    That is forward selection: all combinations would be more than half as many again. Where every goal is reached,
-    nothing more is tried.
+    That is forward selection, which tries fewer than all combinations. Where every goal is reached, nothing more is.
     """
     best = trying.add(plain)
     trying.add(None)

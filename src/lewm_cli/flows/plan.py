@@ -49,7 +49,7 @@ def plan_between(
     run.require_world_model(f"there is no plan to show; Python has its next action for a frame: {acting}")
     run.prepare_proprio(None)  # refuses a run that sees more than an image
     chosen = improved_planner(home, run, say, plain=plain)
-    planner = single_planner(run.card.inputs.task, (*chosen, *settings))
+    planner = single_planner(run.card.inputs.task, settings, chosen)
     say(f"planning: {planner.solver}, {planner.iterations} iterations of {planner.candidates} candidates on {on}")
     if said := nondeterminism(planner):
         say(f"unusual: {said}")

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from lewm_cli.evaluate import PRIOR_ALONE, ImproveResult
 from lewm_cli.report.numbers import percent
-from lewm_cli.report.pieces import plain_table
+from lewm_cli.report.pieces import Prose, plain_table
 from lewm_cli.suggestion import command
 
 PADDING = (0, 1, 0, 0)  # narrow enough for 80 columns
@@ -16,7 +16,7 @@ PADDING = (0, 1, 0, 0)  # narrow enough for 80 columns
 def improve_tables(result: ImproveResult) -> list[RenderableType]:
     """Every planner that was tried on validation pairs, and the gain of the chosen one on test pairs."""
     gained = ["", _gains(result), "", _controls(result)] if result.gains else []
-    return [_tried(result), *gained, "\n".join(["", *_notes(result)])]
+    return [_tried(result), *gained, Prose("", *_notes(result))]
 
 
 def _tried(result: ImproveResult) -> Table:
