@@ -762,8 +762,8 @@ def test_policy_begins_where_the_plan_before_ends(tworoom_run: Run, frames):
     first = plan_again()
     with pytest.MonkeyPatch.context() as monkeypatch:
         problem = Planner.problem
-        spied = lambda planner, cost, generators, guesses: (  # noqa: E731
-            asked.extend(guesses) or problem(planner, cost, generators, guesses)
+        spied = lambda planner, cost, generators, guesses, *begun: (  # noqa: E731
+            asked.extend(guesses) or problem(planner, cost, generators, guesses, *begun)
         )
         monkeypatch.setattr(Planner, "problem", spied)
         plan_again()
