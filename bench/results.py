@@ -534,9 +534,8 @@ INTRODUCTION = """\
 
 Every number here was measured by `python bench/results.py TASK... --home .results`, which also wrote this page. One
 task is one row: its own recordings, made here, LeWorldModel (`--method lewm`) by the `small` preset, one evaluation of
-every training seed by each protocol. On PushT, recorded with `--policy pusher`, it is `--method delta`: there `lewm`
-reached 2 to 5 % of validation pairs, `delta` 15 to 21 %. [Methods, compared](methods.md) has the other methods. `make
-results` measures all of them, `make results-pusht` one; what is done already is not done again.
+every training seed by each protocol. [Methods, compared](methods.md) has the other methods, one of which the preset may
+take by itself. `make results` measures all of them, `make results-pusht` one; what is done already is not done again.
 
 These are models for a laptop, 0.2 million parameters after minutes of training, and not the released ones:
 [Evaluation](evaluation.md#the-published-numbers) has the published numbers and the commands that measure the released
