@@ -339,7 +339,7 @@ def concluded(model: int, true_latent: int, true_state: int) -> References:
 def test_blame_is_laid_where_intervals_support_it(successes: tuple[int, int, int], blamed: set[str]):
     report = full_report()
     result = report.evaluation.model_copy(update={"references": concluded(*successes)})
-    said = "\n".join(table for table in evaluation_tables([result]) if isinstance(table, str))
+    said = "\n".join(line for table in evaluation_tables([result]) for line in getattr(table, "lines", ()))
     assert set(re.findall(r"^The (\w+) (?:is|are) to blame", said, re.MULTILINE)) == blamed
 
 
